@@ -292,6 +292,49 @@ async def test_faults_are_switches_and_leave_other_rules_alone(tmp_path: Path) -
         assert (await place.market.operate("GET", "/marketplace/faults"))["rules"] == []
 
 
+async def test_a_fault_has_the_share_of_its_field(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        path = "/operator/sandbox/faults"
+        page = await place.operator.get("/operator/sandbox")
+        assert page.form(path).values["share_webhooks_lost"] == "33"
+        page = await place.operator.submit(page, path, {"webhooks_lost": "1", "share_webhooks_lost": "7"})
+        [rule] = (await place.market.operate("GET", "/marketplace/faults"))["rules"]
+        assert (rule["kind"], rule["probability"]) == ("drop", 0.07)
+        # The page shows the share that is in force, and a second one replaces it.
+        assert page.form(path).values["share_webhooks_lost"] == "7"
+        assert "webhooks_lost" in page.form(path).values
+        assert "Other rules" not in page.text
+        await place.operator.submit(page, path, {"share_webhooks_lost": "100"})
+        [rule] = (await place.market.operate("GET", "/marketplace/faults"))["rules"]
+        assert rule.get("probability", 1) == 1
+        for wrong in ("0", "101", "-1", "x", "1e3", "٣"):
+            refused = await place.operator.submit(page, path, {"webhooks_lost": "1", "share_webhooks_lost": wrong})
+            assert refused.refusals == ["NoShare"], wrong
+
+
+async def test_scenarios_are_searched_in_both_languages(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        path = "/operator/sandbox/scenario"
+        page = await place.operator.get("/operator/sandbox?q=limited%20sto")
+        assert {name for _, name in page.form(f"{path}?q=limited+sto").buttons} >= {"limited_stock"}
+        greek = await place.operator.get(f"/operator/sandbox?language=el&q={quote('επιστροφη')}")
+        found = {name for form in greek.forms for kind, name in form.buttons if kind == "scenario"}
+        assert {name for name in found if name.startswith("return")}
+        assert "limited_stock" not in found
+        assert "No scenario has these words" in (await place.operator.get("/operator/sandbox?q=zzz&language=en")).text
+
+
+async def test_a_played_scenario_shows_its_order_calls_and_deliveries(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.operator.get("/operator/sandbox")
+        played = await place.operator.submit(page, "/operator/sandbox/scenario", {"scenario": "accept"})
+        text = " ".join(played.text.split())
+        result = text[text.rindex("The scenario accept was played") :]
+        assert "Calls and webhooks" in result
+        assert "New order" in result
+        assert "Order updated" in result
+
+
 async def test_the_rough_mixture_is_a_switch_and_shops_with_rules_of_their_own_are_named(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         path = "/operator/sandbox/faults"
@@ -312,7 +355,7 @@ async def test_scenarios_are_buttons_with_a_sentence_each(tmp_path: Path) -> Non
     async with open_place(tmp_path) as place:
         page = await place.operator.get("/operator/sandbox")
         path = "/operator/sandbox/scenario"
-        assert page.form(path).buttons == [("scenario", name) for name in scenarios()]
+        assert sorted(page.form(path).buttons) == [("scenario", name) for name in scenarios()]
         for scenario in scenarios().values():
             assert " ".join(scenario.sentence.split()) in page.text
         played = await place.operator.submit(page, path, {"scenario": "accept"})

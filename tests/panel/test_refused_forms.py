@@ -150,7 +150,8 @@ async def test_every_text_field_has_a_label_for_its_returned_input(tmp_path: Pat
             for page in pages_of(who):
                 for path in world.paths(page):
                     forms = [form for form in (await visitor.get(path)).forms if form.method == "post"]
-                    seen |= {name for form in forms for name in form.typed}
+                    # The shares of faults have usual values, so there is nothing to copy.
+                    seen |= {name for form in forms for name in form.typed if not name.startswith("share_")}
         assert len(seen) > 30
         greek = words_of(Language.GREEK)
         assert {name for name in seen if not label_of(name, greek)} == set()

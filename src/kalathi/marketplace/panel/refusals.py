@@ -31,6 +31,12 @@ class OrderWithoutVoucher(Refusal, frozen=True):
     SENTENCE = "Order {code} has no voucher."
 
 
+class NoShare(Refusal, frozen=True):
+    """A share of faults that is not a percentage."""
+
+    SENTENCE = "The share of a fault is a whole number from 1 to 100."
+
+
 class NotJson(Refusal, frozen=True):
     """An edited webhook that is not JSON."""
 

@@ -227,6 +227,21 @@ _SHOP_STATUS: Final[Mapping[str, str]] = {
     ShopStatus.SUSPENDED: "Suspended: no new orders",
     ShopStatus.CLOSED: "Closed: no access, no webhooks",
 }
+_SWITCH_GROUPS: Final[Mapping[str, str]] = {
+    "api": "Calls of the shop",
+    "webhooks": "Webhooks",
+    "bodies": "Contents of answers and webhooks",
+}
+_SCENARIO_GROUPS: Final[Mapping[str, str]] = {
+    "orders": "Kinds of orders",
+    "answers": "Accept and reject",
+    "delivery": "Pickup and delivery",
+    "documents": "Invoices",
+    "returns": "Returns",
+    "products": "Stock and prices",
+    "webhooks": "Faults of webhooks",
+    "bodies": "Unexpected contents",
+}
 _ROLES: Final[Mapping[str, str]] = {
     Role.OWNER: "Owner",
     Role.STAFF: "Staff",
@@ -246,6 +261,8 @@ _ACTORS: Final[Mapping[str, str]] = {
 }
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "actor": _ACTORS,
+    "switch_group": _SWITCH_GROUPS,
+    "scenario_group": _SCENARIO_GROUPS,
     "role": _ROLES,
     "shop_status": _SHOP_STATUS,
     "role_explained": _ROLES_EXPLAINED,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from decimal import Decimal
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -40,6 +41,19 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     say_el: dict[str, str] = {}
 
 
+class ScenarioGroup(StrEnum):
+    """The subjects of scenarios, in the order of the console."""
+
+    ORDERS = "orders"
+    ANSWERS = "answers"
+    DELIVERY = "delivery"
+    DOCUMENTS = "documents"
+    RETURNS = "returns"
+    PRODUCTS = "products"
+    WEBHOOKS = "webhooks"
+    BODIES = "bodies"
+
+
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One scenario.
 
@@ -52,6 +66,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str = ""
     sentence: str
+    group: ScenarioGroup
     order: dict[str, Any]
     steps: list[dict[str, Any]] = field(default_factory=list)
     requires: dict[str, Any] = field(default_factory=dict)

@@ -1,8 +1,13 @@
 """The sandbox's console: the clock and coming jobs, faults as switches, scenarios, demo orders. Production mode has
 none."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
+from itertools import groupby
 from typing import Any, Final, NamedTuple
+
+from msgspec import structs
 
 from kalathi.contract.words import OrderEventType
 from kalathi.marketplace.kernel.actors import SCENARIO
@@ -13,91 +18,121 @@ from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts
+from kalathi.marketplace.orders.search.words import split_words
 from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.pages import Answer, See, Shown
-from kalathi.marketplace.panel.refusals import NoClockMove, NoOrdersHook, NoSuchDemoOrder, NoSuchPage, NothingDue
+from kalathi.marketplace.panel.refusals import (
+    NoClockMove,
+    NoOrdersHook,
+    NoShare,
+    NoSuchDemoOrder,
+    NoSuchPage,
+    NothingDue,
+)
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import store as returns
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import Played, ScenarioPlayer
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind, trigger_return_event
-from kalathi.marketplace.sandbox.scenario import find_scenario, scenarios
+from kalathi.marketplace.sandbox.scenario import Scenario, ScenarioGroup, find_scenario, scenarios
 from kalathi.marketplace.sandbox.triggers import TriggerKind, trigger_event
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.commands import find_shop
+from kalathi.marketplace.web.traffic import TrafficEntry, TrafficScope, read_traffic
 from kalathi.marketplace.webhooks.listeners import url_for
 
 CONSOLE: Final = "/operator/sandbox"
 _COMING: Final = 20
 _HOUR_SECONDS: Final = 3600
+_WHOLE: Final = 100
 _STEPS: Final = {"hour": _HOUR_SECONDS, "day": 24 * _HOUR_SECONDS}
 _RETURN: Final = "DEMO-RETURN:return"
 
 
-class Switch(NamedTuple):
-    """A fault that can be switched on and off."""
+class SwitchGroup(StrEnum):
+    """The targets of the faults that can be switched on and off."""
 
+    API = "api"
+    WEBHOOKS = "webhooks"
+    BODIES = "bodies"
+
+
+class Switch(NamedTuple):
+    """A fault that can be switched on and off. Its rules have the usual share of calls or webhooks."""
+
+    group: SwitchGroup
     sentence: str
     rules: tuple[FaultRule, ...]
 
+    def with_share(self, percent: int) -> tuple[FaultRule, ...]:
+        """Return the rules for this share of calls or webhooks."""
+        return tuple(structs.replace(rule, probability=percent / 100) for rule in self.rules)
+
+    @property
+    def usual_percent(self) -> int:
+        """The usual share."""
+        return round(self.rules[0].probability * 100)
+
+    def find_percent(self, faults: Faults) -> int | None:
+        """Return the share with which the fault is on; None if it is off."""
+        shares = {rule.probability for rule in faults.rules if self.has(rule)}
+        found = [share for share in shares if set(self.with_share(round(share * 100))) <= set(faults.rules)]
+        return round(found[0] * 100) if found else None
+
+    def has(self, rule: FaultRule) -> bool:
+        """Whether this is one of the switch's rules, with any share."""
+        return any(structs.replace(rule, probability=own.probability) == own for own in self.rules)
+
 
 def _on_api(sentence: str, kind: FaultKind, **members: Any) -> Switch:
-    return Switch(sentence, (FaultRule(on=FaultPlace.API, kind=kind, **members),))
+    return Switch(SwitchGroup.API, sentence, (FaultRule(on=FaultPlace.API, kind=kind, **members),))
 
 
 def _on_webhooks(sentence: str, kind: FaultKind, **members: Any) -> Switch:
-    return Switch(sentence, (FaultRule(on=FaultPlace.WEBHOOKS, kind=kind, **members),))
+    return Switch(SwitchGroup.WEBHOOKS, sentence, (FaultRule(on=FaultPlace.WEBHOOKS, kind=kind, **members),))
 
 
 def _in_half_of_the_bodies(sentence: str, kind: FaultKind) -> Switch:
-    return Switch(sentence, tuple(FaultRule(on=place, kind=kind, probability=0.5) for place in FaultPlace))
+    return Switch(
+        SwitchGroup.BODIES, sentence, tuple(FaultRule(on=place, kind=kind, probability=0.5) for place in FaultPlace)
+    )
 
 
 SWITCHES: Final[dict[str, Switch]] = {
-    "api_slow": _on_api("Each call of the API takes two seconds longer", FaultKind.DELAY, seconds=2),
-    "api_errors": _on_api("Half of the calls fail with 503", FaultKind.ERROR, probability=0.5),
-    "api_refused": _on_api("One call in ten is refused with 422", FaultKind.ERROR, probability=0.1, status=422),
-    "api_limits": _on_api("One call in five is refused with 429", FaultKind.RATE_LIMIT, probability=0.2),
-    "api_lost": _on_api(
-        "One call in five is done, and its answer is lost", FaultKind.DROP, probability=0.2, after=True
-    ),
-    "api_scanning": _on_api(
-        "Half of the batches of stock and prices meet a scan of the XML", FaultKind.SCANNING, probability=0.5
-    ),
+    "api_slow": _on_api("Calls of the API take two seconds longer", FaultKind.DELAY, seconds=2),
+    "api_errors": _on_api("Calls fail with 503", FaultKind.ERROR, probability=0.5),
+    "api_refused": _on_api("Calls are refused with 422", FaultKind.ERROR, probability=0.1, status=422),
+    "api_limits": _on_api("Calls are refused with 429", FaultKind.RATE_LIMIT, probability=0.2),
+    "api_lost": _on_api("Calls are done, and their answers are lost", FaultKind.DROP, probability=0.2, after=True),
+    "api_scanning": _on_api("Batches of stock and prices meet a scan of the XML", FaultKind.SCANNING, probability=0.5),
     "webhooks_slow": _on_webhooks("Webhooks come three seconds late", FaultKind.DELAY, seconds=3),
-    "webhooks_errors": _on_webhooks("Half of the webhooks fail with 503", FaultKind.ERROR, probability=0.5),
-    "webhooks_lost": _on_webhooks("One webhook in three is lost on its way", FaultKind.DROP, probability=0.33),
+    "webhooks_errors": _on_webhooks("Webhooks fail with 503", FaultKind.ERROR, probability=0.5),
+    "webhooks_lost": _on_webhooks("Webhooks are lost on their way", FaultKind.DROP, probability=0.33),
     "webhooks_unheard": _on_webhooks(
-        "One webhook in three arrives, and its answer is lost",
+        "Webhooks arrive, and their answers are lost",
         FaultKind.TIMEOUT,
         probability=0.33,
         seconds=1,
         after=True,
     ),
-    "webhooks_twice": _on_webhooks("Half of the webhooks arrive twice", FaultKind.DUPLICATE, probability=0.5),
+    "webhooks_twice": _on_webhooks("Webhooks arrive twice", FaultKind.DUPLICATE, probability=0.5),
     "webhooks_order": _on_webhooks(
-        "One webhook in three arrives after the one that follows it", FaultKind.REORDER, probability=0.33, seconds=30
+        "Webhooks arrive after the ones that follow them", FaultKind.REORDER, probability=0.33, seconds=30
     ),
-    "bodies_unknown": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have an unknown member", FaultKind.UNKNOWN_MEMBER
-    ),
+    "bodies_unknown": _in_half_of_the_bodies("Answers and webhooks have an unknown member", FaultKind.UNKNOWN_MEMBER),
     "bodies_words": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have an unknown value, such as a new payment method", FaultKind.NEW_WORD
+        "Answers and webhooks have an unknown value, such as a new payment method", FaultKind.NEW_WORD
     ),
-    "bodies_absent": _in_half_of_the_bodies(
-        "Half of the answers and webhooks lack an optional member", FaultKind.ABSENT_MEMBER
-    ),
+    "bodies_absent": _in_half_of_the_bodies("Answers and webhooks lack an optional member", FaultKind.ABSENT_MEMBER),
     "bodies_null": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have null for an optional member", FaultKind.NULL_MEMBER
+        "Answers and webhooks have null for an optional member", FaultKind.NULL_MEMBER
     ),
-    "bodies_texts": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have a number as text", FaultKind.NUMBER_AS_TEXT
-    ),
+    "bodies_texts": _in_half_of_the_bodies("Answers and webhooks have a number as text", FaultKind.NUMBER_AS_TEXT),
     "bodies_numbers": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have a text of digits as a number", FaultKind.TEXT_AS_NUMBER
+        "Answers and webhooks have a text of digits as a number", FaultKind.TEXT_AS_NUMBER
     ),
     "bodies_layout": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have extra whitespace and reordered members", FaultKind.LAYOUT
+        "Answers and webhooks have extra whitespace and reordered members", FaultKind.LAYOUT
     ),
 }
 
@@ -144,11 +179,24 @@ async def replace_fault_rules(visit: Visit) -> Answer:
     sources."""
     _check_sandbox(visit)
     faults = visit.context.faults.faults
-    chosen = [rule for name, switch in SWITCHES.items() if visit.form.has(name) for rule in switch.rules]
+    chosen = [
+        rule
+        for name, switch in SWITCHES.items()
+        if visit.form.has(name)
+        for rule in switch.with_share(_read_share(visit, name, switch))
+    ]
     others = () if visit.form.has("end_others") else _others(faults)
     rules, rough = (*others, *chosen), visit.form.has("rough")
     await visit.context.faults.replace_rules(Faults(seed=faults.seed, rules=rules, rough=rough))
     return See(CONSOLE, done="faults")
+
+
+def _read_share(visit: Visit, name: str, switch: Switch) -> int:
+    """Return `share_NAME=` in percent; the usual share without one. Raises INVALID_PARAMETER."""
+    text = visit.form.text(f"share_{name}") or str(switch.usual_percent)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:4]) <= _WHOLE:
+        raise refuse(NoShare())
+    return int(text)
 
 
 async def play_scenario(visit: Visit) -> Answer:
@@ -164,7 +212,13 @@ async def play_scenario(visit: Visit) -> Answer:
         context.faults,
     )
     played = await player.play(find_scenario(visit.form.text("scenario")), visit.form.text("shop_id"))
-    return await _console(visit, played)
+    codes = [*(order.code for order in played.orders), *(returned.code for returned in played.returns)]
+    found = [
+        entry
+        for code in codes
+        for entry in await read_traffic(context.database, context.request_log, TrafficScope(played.shop_id, code))
+    ]
+    return await _console(visit, played, sorted(found, key=lambda entry: entry.at))
 
 
 async def trigger(visit: Visit) -> Answer:
@@ -190,14 +244,14 @@ async def trigger(visit: Visit) -> Answer:
     return See(CONSOLE, done="trigger")
 
 
-async def _console(visit: Visit, played: Played | None) -> Answer:
+async def _console(visit: Visit, played: Played | None, traffic: Sequence[TrafficEntry] = ()) -> Answer:
     _check_sandbox(visit)
     context, mark = visit.context, mark_place(visit, "sandbox")
     now = context.clock.now()
 
     def query(view: View) -> dict[str, Any]:
         return {
-            "coming": [_coming(visit, row, now) for row in _list_due(view)],
+            "coming": _group_by_day(visit, [_coming(visit, row, now) for row in _list_due(view)]),
             "shops": sorted(shops.shops(view), key=lambda shop: shop.name.casefold()),
         }
 
@@ -208,12 +262,12 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
         "problems": visit.problems,
         "moment": athens(now),
         "faults": faults,
-        "switches": [
-            (name, switch.sentence, set(switch.rules) <= set(faults.rules)) for name, switch in SWITCHES.items()
-        ],
+        "switches": [(group.value, _list_switches(group, faults)) for group in SwitchGroup],
         "others": [str(rule) for rule in _others(faults)],
         "own": [shop.name for shop in content["shops"] if shop.id in own],
-        "scenarios": list(scenarios().values()),
+        "scenarios": _list_scenarios(visit),
+        "search": _search_of(visit),
+        "traffic": traffic,
         "demo": demo,
         "kinds": tuple(kind.value for kind in TriggerKind),
         "demo_return": _RETURN,
@@ -247,9 +301,45 @@ def _coming(visit: Visit, row: DueRow, now: datetime) -> Coming:
     )
 
 
+def _group_by_day(visit: Visit, coming: list[Coming]) -> list[tuple[str, list[Coming]]]:
+    """Return the coming events by day in Athens, with the name of each day."""
+    days = groupby(coming, key=lambda entry: entry.at.date())
+    return [(visit.words.day(day), list(entries)) for day, entries in days]
+
+
+def _list_switches(group: SwitchGroup, faults: Faults) -> list[tuple[str, str, bool, int]]:
+    """Return the switches of a group: the name, the sentence, whether it is on, and its share in percent."""
+    found = []
+    for name, switch in SWITCHES.items():
+        if switch.group is group:
+            percent = switch.find_percent(faults)
+            found.append((name, switch.sentence, percent is not None, percent or switch.usual_percent))
+    return found
+
+
+def _search_of(visit: Visit) -> str:
+    return " ".join(visit.query.get("q", "").split())[:100]
+
+
+def _list_scenarios(visit: Visit) -> list[tuple[str, list[Scenario]]]:
+    """Return the scenarios by group; with `?q=`, those with all of its words in their name or in their sentence."""
+    wanted = split_words(_search_of(visit))
+    groups: list[tuple[str, list[Scenario]]] = []
+    for group in ScenarioGroup:
+        found = [entry for entry in scenarios().values() if entry.group is group and _has_words(visit, entry, wanted)]
+        if found:
+            groups.append((group.value, found))
+    return groups
+
+
+def _has_words(visit: Visit, scenario: Scenario, wanted: Sequence[str]) -> bool:
+    words = split_words(f"{scenario.name} {scenario.sentence} {visit.words.text(scenario.sentence)}")
+    return all(any(word.startswith(beginning) for word in words) for beginning in wanted)
+
+
 def _others(faults: Faults) -> tuple[FaultRule, ...]:
-    switched = {rule for switch in SWITCHES.values() for rule in switch.rules if set(switch.rules) <= set(faults.rules)}
-    return tuple(rule for rule in faults.rules if rule not in switched)
+    switched = [switch for switch in SWITCHES.values() if switch.find_percent(faults) is not None]
+    return tuple(rule for rule in faults.rules if not any(switch.has(rule) for switch in switched))
 
 
 def _check_sandbox(visit: Visit) -> None:
