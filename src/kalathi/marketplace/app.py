@@ -15,8 +15,10 @@ from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
 from kalathi.marketplace.api.docs_page import ApiDescription
+from kalathi.marketplace.api.examples import load_examples
 from kalathi.marketplace.api.merchant_routes import name_call
 from kalathi.marketplace.api.openapi import document
+from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.figures.folding import Folding
@@ -171,7 +173,11 @@ class Marketplace:
             sample=SampleDocument(self._printer, self._threads),
             faults=faults,
             declared=outside.declared,
-            description=ApiDescription(lambda: document(settings.vendor)),
+            description=ApiDescription(
+                lambda: document(settings.vendor),
+                lambda: load_examples((route.method, route.path) for route in ROUTES),
+                can_try=settings.mode == "sandbox",
+            ),
             sender=self._network,
             batches=self._batches,
             listeners=Listeners(database, clock, faults, transport, make_worker),

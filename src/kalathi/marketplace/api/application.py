@@ -26,6 +26,7 @@ from kalathi.marketplace.api.operator_token import check_monitor, check_operator
 from kalathi.marketplace.api.route import OF_SHOPS, Access, Route
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.shop_routes import ShopRoute, ShopRoutes
+from kalathi.marketplace.api.trying import TRY_PATH, Trial
 from kalathi.marketplace.kernel.actors import OPERATOR as OPERATOR_ACTOR
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import make_keyed_request
@@ -67,6 +68,9 @@ def application(context: Context) -> ASGIApp:
     # Starlette's redirect for an extra slash would answer without the error envelope.
     rest.router.redirect_slashes = False
 
+    settings = context.terms.settings
+    trial = None
+
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
         if path.endswith("/") or path.startswith("//"):
@@ -74,11 +78,15 @@ def application(context: Context) -> ASGIApp:
             path = "/" + path.strip("/")
         if "\0" in path:
             await _refuse_null_character(context, scope, path)(scope, receive, send)
+        elif scope["type"] == "http" and path == TRY_PATH and trial is not None:
+            await trial(scope, receive, send)
         elif scope["type"] == "http" and path.startswith(SHOP_PATHS):
             await merchants(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
         else:
             await rest(scope, receive, send)
 
+    if settings.mode == "sandbox":
+        trial = Trial(front, [(route.method, route.path) for route in ROUTES], settings.vendor)
     return front
 
 

@@ -7,7 +7,7 @@ from kalathi.marketplace.api.docs_page import POLICY
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply
 
-_PAGE_HEADERS: Final = (
+PAGE_HEADERS: Final = (
     (b"content-type", b"text/html; charset=utf-8"),
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -21,4 +21,4 @@ async def show_openapi(context: Context, call: Call) -> Reply:
 
 async def show_docs(context: Context, call: Call) -> Reply:
     """Show all calls as an HTML page."""
-    return Reply(200, context.description.page, _PAGE_HEADERS)
+    return Reply(200, context.description.page, PAGE_HEADERS)
