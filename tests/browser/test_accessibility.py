@@ -12,7 +12,7 @@ from tests.checkup.sample_report import sample_report
 pytestmark = pytest.mark.anyio
 
 
-async def _create_pages(place: BrowserSetup) -> tuple[Sequence[str], Sequence[str]]:
+async def create_pages(place: BrowserSetup) -> tuple[Sequence[str], Sequence[str]]:
     """Addresses of the shop's pages and of the operator's, each with something to see."""
     [open_order] = await place.shop.play("new_order")
     [accepted] = await place.shop.play("set_as_ready")
@@ -33,6 +33,9 @@ async def _create_pages(place: BrowserSetup) -> tuple[Sequence[str], Sequence[st
         "/shop/listings",
         "/shop/listing?uid=KALATHI-STICK",
         "/shop/settings",
+        "/shop/overview",
+        "/shop/people",
+        "/shop/history",
     )
     operators = (
         "/",
@@ -48,13 +51,16 @@ async def _create_pages(place: BrowserSetup) -> tuple[Sequence[str], Sequence[st
         f"/operator/shops/{place.shop.id}/checkup",
         f"/operator/cart?shop={place.shop.id}",
         "/operator/sandbox",
+        "/operator/people",
+        "/operator/history",
+        "/operator/customers?q=kalathi",
     )
     return shops, operators
 
 
 async def test_every_page_passes_axe_and_fits_the_window_width(tmp_path: Path) -> None:
     async with marketplace_in_browser(tmp_path) as place:
-        shops, operators = await _create_pages(place)
+        shops, operators = await create_pages(place)
         for options in (
             {"color_scheme": "light"},
             {"color_scheme": "dark", "locale": "el-GR", "viewport": {"width": 360, "height": 740}},

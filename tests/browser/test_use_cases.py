@@ -68,7 +68,7 @@ async def test_vouchers_of_several_orders_are_merged_into_one_pdf(tmp_path: Path
         page = await place.signed_in()
         for code in codes:
             await page.get_by_label(f"Select {code}").check()
-        form = page.locator("form[action='/shop/vouchers.pdf']")
+        form = page.locator("form[action='/shop/picking-list']")
         pairs = await form.evaluate("form => Array.from(new FormData(form))")
         assert [value for name, value in pairs if name == "order"] == list(reversed(codes))
         body = await form.evaluate("form => new URLSearchParams(new FormData(form)).toString()")
@@ -156,7 +156,7 @@ async def _switch(page: Page, sentence: str, *, on: bool) -> None:
 async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> None:
     async with marketplace_in_browser(tmp_path) as place:
         page = await place.page()
-        await page.goto("/operator/sandbox")
+        await page.goto("/operator/sandbox?q=return_expired")
         await page.get_by_role("button", name="return_expired", exact=True).click()
         await expect(page.get_by_role("heading", name="The scenario return_expired was played")).to_be_visible()
         [code] = await place.shop.play("partial_delivery")

@@ -19,7 +19,8 @@ from kalathi.marketplace.api.examples import Example
 _STYLE: Final = (
     ":root{color-scheme:light dark;--line:#8886;--code:#8881;--accent:#9a4310}"
     "@media (prefers-color-scheme:dark){:root{--accent:#f0a06a}}"
-    "body{font:16px/1.55 system-ui,sans-serif;max-width:62rem;margin:0 auto;padding:1rem}"
+    "body{background:Canvas;color:CanvasText;font:16px/1.55 system-ui,sans-serif}"
+    "body{max-width:62rem;margin:0 auto;padding:1rem}"
     "a,summary code{color:var(--accent)}code,pre,textarea,input{font:14px/1.45 ui-monospace,monospace}"
     "code{overflow-wrap:anywhere}pre{background:var(--code);padding:.7rem;overflow:auto;max-height:26rem}"
     "nav ul{columns:2 16rem;padding-left:1.2rem}"

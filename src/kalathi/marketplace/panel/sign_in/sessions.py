@@ -67,6 +67,8 @@ class Visitor(NamedTuple):
     has_session: bool = False
     # None for a session that began with a token or a link, and without a session.
     person: Person | None = None
+    # Whether the session is the shop's own: of its person or its token, and not of an operator who has opened it.
+    is_shops_own: bool = False
 
     @property
     def role(self) -> Role:
@@ -77,7 +79,7 @@ class Visitor(NamedTuple):
     def actor(self) -> Actor:
         """The cause of changes by this visitor. The operator of a sandbox, who has a shop open, is still the
         operator."""
-        kind = ActorKind.OPERATOR if self.is_operator else ActorKind.SHOP
+        kind = ActorKind.SHOP if self.is_shops_own else ActorKind.OPERATOR
         return Actor(kind, self.person.name if self.person else "")
 
     @property
@@ -153,7 +155,8 @@ class Sessions:
         if shop is not None and shop.status is ShopStatus.CLOSED and not is_operator:
             shop = None
         has_session = shop is not None or is_operator
-        return Visitor(cookie, False, shop, is_operator or at_console, has_session, found.person)
+        is_own = found.is_shops_own and shop is not None
+        return Visitor(cookie, False, shop, is_operator or at_console, has_session, found.person, is_own)
 
     async def sign_in(self, token: str, browser: Browser, visitor: Visitor) -> tuple[str, bool]:
         """Begin a session with a token, in place of the visitor's. Return its cookie, and whether it is the operator's.
