@@ -163,6 +163,22 @@ async def test_customers_of_finished_orders_are_forgotten_after_the_days(databas
         assert (await market.order(code))["order"]["customer"]["last_name"] == ""
 
 
+async def test_more_orders_of_one_moment_than_a_batch_are_all_forgotten(database_url: str, tmp_path: Path) -> None:
+    async with _open(database_url, tmp_path) as market:
+        shop = await market.shop()
+        for _ in range(101):
+            code = await shop.cart(A=1)
+            await market.operate("POST", f"/marketplace/orders/{code}/cancel")
+        before = market.time.millis + 1
+        marketplace = market.marketplace
+        count = await forget_customers(
+            marketplace.database, None, before, CLOCK, from_millis(market.time.millis), asyncio.Event()
+        )
+        assert count == 101
+        rows = await marketplace.database.read(lambda view: view.all("SELECT created_at FROM order_words", {}))
+        assert len({at for (at,) in rows}) == 1
+
+
 async def test_a_suspended_shop_gets_no_orders_and_a_closed_one_has_no_access(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -209,8 +225,19 @@ async def test_a_closed_shop_is_exported_and_erased_and_others_stay(database_url
         assert await market.operate("DELETE", path) == {"erased": shop.id}
         dump = await _dump(market)
         assert not [text for text in (*_PERSONAL, code) if text in dump]
+        # Not even the action itself leaves a row.
+        places = [name for name, table in METADATA.tables.items() if "shop_id" in table.columns]
+        left = {name: await _count(market, name, shop.id) for name in places}
+        assert {name: count for name, count in left.items() if count} == {}
         assert (await market.call("GET", path, None, _key("c"))).status == 404
         assert (await stays.call("GET", f"/orders/{other}")).status == 200
+
+
+async def _count(market: Market, table: str, shop_id: str) -> int:
+    rows = await market.marketplace.database.read(
+        lambda view: view.all(f"SELECT count(*) FROM {table} WHERE shop_id = :shop_id", {"shop_id": shop_id})
+    )
+    return int(rows[0][0])
 
 
 def test_bodies_keep_amounts_and_lose_texts() -> None:

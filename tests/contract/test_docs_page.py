@@ -1,5 +1,6 @@
 """The page of the API: examples for every call, and a form that tries it in a sandbox."""
 
+import asyncio
 import html
 import re
 from pathlib import Path
@@ -123,3 +124,20 @@ async def test_production_has_no_trial(tmp_path: Path) -> None:
         assert "Try it" not in page
         answer = await market.call("POST", "/docs/try", b"method=GET&path=/marketplace/shops", _KIND)
         assert answer.status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/healthz", {"query": "wait=1"}),
+        ("/marketplace/requests", {"query": "wait=1", "token": OPERATOR_TOKEN}),
+        ("/marketplace/shops/{shop_id}/export", {"token": OPERATOR_TOKEN}),
+    ],
+)
+async def test_a_tried_call_ends_and_others_go_on(tmp_path: Path, path: str, fields: dict[str, str]) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        async with asyncio.timeout(20):
+            answer, _ = await _try(market, "GET", path, part_shop_id=shop.id, **fields)
+        assert answer.status == 200
+        assert (await market.call("GET", "/healthz")).status == 200

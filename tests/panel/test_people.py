@@ -1,5 +1,6 @@
 """People with names, passwords and roles: invitations, sessions, and the history of their actions."""
 
+import asyncio
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -100,10 +101,31 @@ async def test_a_name_is_throttled_although_the_address_changes(tmp_path: Path) 
         assert page.status == 429
 
 
+async def test_attempts_from_a_blocked_address_do_not_lock_a_name(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        await join(place.market, await invite(place.merchant, "owner"), "Μαρία")
+        guesser = Visitor(place.market, client="203.0.113.9")
+        page = await guesser.get("/sign-in")
+        answers = [
+            (await guesser.submit(page, "/sign-in", {"name": f"Νίκος {number}", "password": "wrong"})).status
+            for number in range(40)
+        ]
+        assert answers[-1] == 429
+        for _ in range(20):
+            await guesser.submit(page, "/sign-in", {"name": "Μαρία", "password": "wrong"})
+        visitor = Visitor(place.market, client="203.0.100.9")
+        page = await visitor.submit(await visitor.get("/sign-in"), "/sign-in", {"name": "μαρια", "password": PASSWORD})
+        assert page.status == 200
+
+
 @pytest.mark.parametrize(
     ("name", "password", "refusal"),
     [
         ("", PASSWORD, "NoName"),
+        ("\u200b", PASSWORD, "NoName"),
+        ("\u0301", PASSWORD, "NoName"),
+        ("Μαρία\u200b", PASSWORD, "NoName"),
+        ("Νίκος\x1b[31m", PASSWORD, "NoName"),
         ("x" * 81, PASSWORD, "NoName"),
         ("ΜΑΡΊΑ", PASSWORD, "NameTaken"),
         ("Νίκος", "short", "BadPassword"),
@@ -172,6 +194,82 @@ async def test_a_new_password_of_ones_own_needs_the_old_one(tmp_path: Path) -> N
         assert (await second.get("/shop/orders")).path.startswith("/sign-in")
 
 
+async def test_a_new_password_of_ones_own_ends_the_links_for_another_one(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        visitors = await team(place)
+        people = (await place.market.operate("GET", f"/marketplace/people?shop_id={place.shop.id}"))["people"]
+        [staff] = [person["id"] for person in people if person["role"] == "staff"]
+        page = await visitors["owner"].get("/shop/people")
+        link = find_link(await visitors["owner"].submit(page, f"/shop/people/{staff}/new-password"))
+        page = await visitors["staff"].get("/shop/people")
+        form = {"old_password": PASSWORD, "password": "another long password"}
+        assert (await visitors["staff"].submit(page, "/shop/people/password", form)).done == "password"
+        assert (await Visitor(place.market).get(link)).refusals == ["InvitationEnded"]
+
+
+async def test_two_new_passwords_at_the_same_time_leave_one_that_works(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        await join(place.market, await invite(place.merchant, "owner"), "Μαρία")
+        visitors = [Visitor(place.market), Visitor(place.market)]
+        for visitor in visitors:
+            form = {"name": "Μαρία", "password": PASSWORD}
+            await visitor.submit(await visitor.get("/sign-in"), "/sign-in", form)
+        pages = [await visitor.get("/shop/people") for visitor in visitors]
+        chosen = ["the first new password", "the second new password"]
+        answers = await asyncio.gather(
+            *(
+                visitor.submit(page, "/shop/people/password", {"old_password": PASSWORD, "password": password})
+                for visitor, page, password in zip(visitors, pages, chosen, strict=True)
+            )
+        )
+        assert all(answer.status < 500 for answer in answers)
+        opened = 0
+        for password in chosen:
+            visitor = Visitor(place.market)
+            form = {"name": "Μαρία", "password": password}
+            page = await visitor.submit(await visitor.get("/sign-in"), "/sign-in", form)
+            opened += page.status == 200
+        assert opened == 1
+
+
+@pytest.mark.parametrize("step", ["removed", "demoted"])
+async def test_invitations_of_a_former_owner_end(tmp_path: Path, step: str) -> None:
+    async with open_place(tmp_path) as place:
+        first = await join(place.market, await invite(place.merchant, "owner"), "Μαρία")
+        second = await join(place.market, await invite(first, "owner"), "Άννα")
+        link = await invite(second, "owner")
+        people = (await place.market.operate("GET", f"/marketplace/people?shop_id={place.shop.id}"))["people"]
+        [anna] = [person["id"] for person in people if person["name"] == "Άννα"]
+        page = await first.get("/shop/people")
+        if step == "removed":
+            await first.submit(page, f"/shop/people/{anna}/remove", page.form(f"/shop/people/{anna}/remove").required)
+        else:
+            await first.submit(page, f"/shop/people/{anna}/role", {"role": "staff"})
+        assert (await Visitor(place.market).get(link)).refusals == ["InvitationEnded"]
+
+
+async def test_a_closed_shop_lets_nobody_in(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        visitors = await team(place)
+        link = await invite(visitors["owner"], "staff")
+        code = await place.shop.place({"A": 1})
+        here = f"/marketplace/shops/{place.shop.id}"
+        await place.market.operate("PATCH", here, {"status": "closed"})
+        for word in ("api_token", "products_token"):
+            await place.market.operate("POST", f"{here}/{word}", status=409)
+        invitation = {"shop_id": place.shop.id, "role": "owner"}
+        await place.market.operate("POST", "/marketplace/invitations", invitation, status=409)
+        assert (await place.shop.call("GET", f"/orders/{code}")).status == 401
+        assert (await Visitor(place.market).get(link)).refusals == ["InvitationEnded"]
+        visitor = Visitor(place.market)
+        form = {"name": "Όλγα /shop", "password": PASSWORD}
+        page = await visitor.submit(await visitor.get("/sign-in"), "/sign-in", form)
+        assert (page.path, page.refusals) == ("/sign-in", ["ShopClosed"])
+        await place.market.operate("PATCH", here, {"status": "active"})
+        page = await visitor.submit(await visitor.get("/sign-in"), "/sign-in", form)
+        assert page.status == 200
+
+
 async def test_the_last_owner_stays_one(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         owner = await join(place.market, await invite(place.merchant, "owner"), "Μαρία")
@@ -228,6 +326,9 @@ async def _walk_pages(place: Place, world: World, visitor: Visitor, role: Role, 
     for page in pages_of(who):
         for path in world.paths(page):
             shown = await visitor.get(path)
+            if not role.covers(page.role):
+                assert shown.status == 403, path
+                continue
             assert shown.status in {200, 404}, path
             for form in shown.forms:
                 address = form.action.partition("?")[0]

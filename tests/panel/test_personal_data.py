@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.panel.test_people import team
 from tests.panel.visitor import open_place
 from tests.virtual.returning import delivered
 
@@ -64,3 +65,32 @@ async def test_a_shop_is_suspended_closed_downloaded_and_erased(tmp_path: Path) 
         assert erased.done == "erased"
         assert (await place.operator.get(here)).status == 404
         assert (await place.operator.get(f"/operator/orders/{code}")).status == 404
+
+
+async def test_only_owners_download_everything(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        here = f"/marketplace/shops/{place.shop.id}"
+        await place.market.operate("PATCH", here, {"webhook_url": "http://user:hunter2@shop.example/hook"})
+        visitors = await team(place, "/operator")
+        for address in (f"/operator/shops/{place.shop.id}/export", "/operator/customers.json?q=a"):
+            assert [(await visitors[role].get(address)).status for role in ("owner", "staff", "read_only")] == [
+                200,
+                403,
+                403,
+            ]
+            for role in ("staff", "read_only"):
+                page = await visitors[role].get(address.partition("/export")[0].replace(".json", ""))
+                assert "/export" not in page.html
+                assert "customers.json" not in page.html
+        download = await visitors["owner"].get(f"/operator/shops/{place.shop.id}/export")
+        assert "hunter2" not in download.html
+
+
+async def test_an_order_without_its_customer_cannot_be_returned(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await delivered(place.shop, A=1)
+        await place.market.operate("POST", "/marketplace/customers/anonymise", {"codes": [code]})
+        [line] = (await place.shop.show(code))["line_items"]
+        body = {"line_items": [{"id": line["id"], "quantity": 1, "reason": "faulty"}]}
+        refused = await place.market.operate("POST", f"/marketplace/orders/{code}/returns", body, status=422)
+        assert refused["errors"][0]["code"] == "order_status"

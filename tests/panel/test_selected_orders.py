@@ -1,5 +1,6 @@
 """Actions on several selected orders: accept, mark as ready, vouchers, picking list, packing slips."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.market import CUSTOMER, hold_commits
 from tests.panel.visitor import Page, Place, open_place
+from tests.virtual.warehousing import stocked
 
 pytestmark = pytest.mark.anyio
 
@@ -179,3 +181,17 @@ async def test_a_database_that_cannot_write_is_named_for_each_order(tmp_path: Pa
             page = await place.merchant.post("/shop/bulk/accept", values)
         assert (page.status, _bulk(page), page.refusals) == (200, "0", ["DatabaseAway"] * 2)
         assert await _states(place, codes) == ["open"] * 2
+
+
+async def test_a_picking_list_leaves_out_orders_that_the_marketplaces_warehouse_sends(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        own = await place.shop.accepted({"B": 1})
+        await stocked(place.shop, A=2)
+        sent_by_warehouse = await place.shop.cart(A=1)
+        shown = await place.shop.show(sent_by_warehouse)
+        assert (shown["state"], shown["fulfilled_by_skroutz"]) == ("accepted", True)
+        page = await _send(place, "/shop/picking-list", [own, sent_by_warehouse])
+        assert f"Left out, because the shop does not send them: {sent_by_warehouse}" in " ".join(page.text.split())
+        [table] = re.findall(r"<table.*?</table>", page.html, re.DOTALL)
+        assert own in table
+        assert sent_by_warehouse not in table

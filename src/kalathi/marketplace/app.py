@@ -5,7 +5,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Final, NamedTuple
 
 import structlog
@@ -20,11 +19,10 @@ from kalathi.marketplace.api.merchant_routes import name_call
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.sandbox import ip_ranges
+from kalathi.marketplace.cleanup import Cleanup
 from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.figures.folding import Folding
-from kalathi.marketplace.kernel.actors import CLOCK
-from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
-from kalathi.marketplace.kernel.errors import DomainError
+from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, load_offset_millis
@@ -36,12 +34,9 @@ from kalathi.marketplace.kernel.storage.opening import open_database, sqlite_url
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.running import CommandRunner
-from kalathi.marketplace.orders.search.indexing import index_earlier_orders
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
 from kalathi.marketplace.panel.live import ChangeSignals
-from kalathi.marketplace.people.store import forget_history
-from kalathi.marketplace.privacy.anonymising import forget_customers
 from kalathi.marketplace.products.batches import ProductBatches
 from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.returns.due_work import ReturnDueWork
@@ -63,7 +58,6 @@ from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
 from kalathi.marketplace.webhooks.listeners import forget_listeners
-from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.openings import Openings
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
@@ -79,9 +73,8 @@ REQUESTS_FOLDER: Final = "requests"
 # reads of such changes.
 _POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
-_FORGET_EVERY_SECONDS: Final = 3600.0
 _COUNT_EVERY_SECONDS: Final = 5
-_TURNS_OF_A_MINUTE: Final = 12
+_WRITE_EVERY_SECONDS: Final = 60
 
 
 class _Outside(NamedTuple):
@@ -107,7 +100,7 @@ def _load_kept(view: View) -> _Kept:
 class Marketplace:
     """The API and the worker of one process over one database. Create it with `open_marketplace`."""
 
-    _forgetting: asyncio.Task[None] | None = None
+    _cleaning: asyncio.Task[None] | None = None
     _counting: asyncio.Task[None] | None = None
     _working: asyncio.Task[None] | None = None
     _stopping = False
@@ -142,6 +135,8 @@ class Marketplace:
         self.asgi = _make_asgi(self._context, self._signals)
         self._clock, self._faults, self._settings = clock, faults, settings
         self._news, self._ending = asyncio.Event(), asyncio.Event()
+        self._cleanup = Cleanup(database, clock, settings, self._batches, self.request_log, self._ending)
+        self._noting = asyncio.create_task(self._write_each_minute())
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
     def _make_context(
@@ -189,7 +184,7 @@ class Marketplace:
         """Start the worker, and the hourly cleanup with the indexing of earlier orders."""
         self._started_at = time.monotonic()
         self._working = asyncio.create_task(self._work())
-        self._forgetting = asyncio.create_task(self._forget())
+        self._cleaning = asyncio.create_task(self._cleanup.run())
         self._counting = asyncio.create_task(self._count())
 
     async def _work(self) -> None:
@@ -217,46 +212,25 @@ class Marketplace:
         return time.monotonic() - (self.worker.last_turn_at or self._started_at)
 
     async def _count(self) -> None:
-        """Count transitions every few seconds; once a minute, and at the end, write deliveries and uses of tokens."""
-        turns = 0
+        """Count transitions every few seconds."""
         while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _COUNT_EVERY_SECONDS)
-            turns += 1
             try:
                 await self.folding.count_moves(self._ending)
-                if turns % _TURNS_OF_A_MINUTE == 0 or self._stopping:
-                    await self.token_uses.write()
-                    await self.folding.write_minute()
-            except (StorageError, DomainError):
-                _log.warning("counting_failed")  # It is repeated at the next turn.
+            except Exception:  # noqa: BLE001  (counting is repeated at the next turn, and must not end the process)
+                _log.warning("counting_failed", exc_info=True)
 
-    async def _forget(self) -> None:
-        """Delete webhooks older than `delivery_log_days` and index earlier orders, at the start and then every hour."""
+    async def _write_each_minute(self) -> None:
+        """Write the uses of tokens and the deliveries of this process, once a minute and at the end."""
         while not self._stopping:
-            before = self._clock.now() - timedelta(days=self._settings.delivery_log_days)
-            try:
-                await forget_old(self.database, to_millis(before), self._ending)
-                await self._batches.forget_old(self._ending)
-                await index_earlier_orders(self.database, self._ending)
-                await self._forget_customers()
-                earliest = self._clock.now() - timedelta(days=self._settings.history_days)
-                await forget_history(self.database, to_millis(earliest), self._ending)
-            except (StorageError, DomainError):
-                _log.warning("cleanup_failed")  # It is repeated at the next interval.
-            if self.request_log is not None:
-                self.request_log.drop_old()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
-
-    async def _forget_customers(self) -> None:
-        days = self._settings.personal_data_days
-        if days:
-            now = self._clock.now()
-            before = to_millis(now - timedelta(days=days))
-            log = self.request_log
-            count = await forget_customers(self.database, log, before, CLOCK, now, self._ending)
-            _log.info("customers_anonymised", orders=count)
+                await asyncio.wait_for(self._ending.wait(), _WRITE_EVERY_SECONDS)
+            try:
+                await self.token_uses.write()
+                await self.folding.write_minute()
+            except Exception:  # noqa: BLE001  (writing is repeated a minute later, and must not end the process)
+                _log.warning("figures_not_written", exc_info=True)
 
     async def _follow(self) -> None:
         """Apply the changes of business time and fault rules that other processes make in the same database."""
@@ -287,8 +261,9 @@ class Marketplace:
             self.database.stop_waiting()
             await self._listeners.stop()
             self.worker.end()
-            if self._forgetting is not None:
-                await self._forgetting
+            await self._noting
+            if self._cleaning is not None:
+                await self._cleaning
             if self._counting is not None:
                 await self._counting
             if self._working is not None:

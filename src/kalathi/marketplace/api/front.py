@@ -30,7 +30,7 @@ from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.request_log.log import BODY, BODY_BYTES, REQUEST_ID, SHOP_ID
 from kalathi.marketplace.sandbox.demo_orders import stands_at
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.shops.model import Shop, hash_token
+from kalathi.marketplace.shops.model import Shop, ShopStatus, hash_token
 from kalathi.marketplace.web.bodies import CheckedBody, check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.web.captured import CapturedAnswer, read_refused_body
 from kalathi.marketplace.web.context import Context
@@ -109,7 +109,7 @@ class MerchantsFront:
 
     async def _answer_with_faults(self, scope: Scope, receive: Receive, send: Send, started: int) -> None:
         token_hash = _token_hash(_scan_headers(scope).authorization)
-        find = _find_products_shop if scope["path"].startswith(PRODUCTS_PATH) else self._find_shop_id
+        find = _find_products_shop_id if scope["path"].startswith(PRODUCTS_PATH) else self._find_shop_id
         shop_id = await self._context.database.read_point(lambda view: find(view, token_hash))
         if shop_id:
             # A fault that replaces the answer keeps the call from being read any further.
@@ -228,7 +228,7 @@ class MerchantsFront:
 
     async def _admit_products(self, scope: Scope, token_hash: bytes, accept: bytes | None) -> Shop:
         """Return the shop of a token of the Products API, after the same checks."""
-        shop = await self._context.database.read_point(lambda view: shops.shop_of_products_token(view, token_hash))
+        shop = await self._context.database.read_point(lambda view: _find_products_shop(view, token_hash))
         if shop is None:
             refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token of the Products API is missing or not valid.")
             raise self._context.callers.refuse_token(scope, refusal)
@@ -257,9 +257,15 @@ class MerchantsFront:
         return any(self._ours.fullmatch(media) for media in given.split(","))
 
 
-def _find_products_shop(view: View, token_hash: bytes) -> str:
-    shop = shops.shop_of_products_token(view, token_hash)
+def _find_products_shop_id(view: View, token_hash: bytes) -> str:
+    shop = _find_products_shop(view, token_hash)
     return "" if shop is None else shop.id
+
+
+def _find_products_shop(view: View, token_hash: bytes) -> Shop | None:
+    """Return the shop of a token of the Products API. A closed shop has no access."""
+    shop = shops.shop_of_products_token(view, token_hash)
+    return None if shop is None or shop.status is ShopStatus.CLOSED else shop
 
 
 def _scan_headers(scope: Scope) -> _Headers:

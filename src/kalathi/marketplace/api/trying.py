@@ -4,6 +4,7 @@ The form's call goes through the whole marketplace, as if it came from outside, 
 else of the browser. A form of another site gains nothing: it would need a token.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -101,8 +102,14 @@ class _Answer:
 async def _call(inner: ASGIApp, scope: Scope, body: bytes) -> _Answer:
     answer = _Answer()
 
+    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if parts:
+            return parts.pop()
+        # Nothing comes after the body. Calls that wait for it, such as one with `wait`, must not run in circles.
+        await asyncio.Event().wait()
+        raise AssertionError
 
     await inner(scope, receive, answer.send)
     return answer

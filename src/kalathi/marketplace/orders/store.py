@@ -15,7 +15,7 @@ from kalathi.marketplace.kernel.storage.database import Row, View
 from kalathi.marketplace.orders.machine import Step
 from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
 from kalathi.marketplace.orders.uploads import Upload, UploadKind
-from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.shops.model import Shop, ShopStatus
 from kalathi.marketplace.shops.store import shop_of
 
 # A condition on a due row `d`: its order is still open.
@@ -79,9 +79,9 @@ def for_token(view: View, token_hash: bytes, code: str, *, takes_extra: bool = F
     if row is None and takes_extra:
         row = view.one(_EXTRA_CALLER, {"token_hash": token_hash, "code": code})
         name = row[4] if row else ""
-    if row is None:
+    if row is None or (shop := shop_of(row[0])).status is ShopStatus.CLOSED:
         return None
-    return Caller(shop_of(row[0]), None if row[1] is None else _read_order(row), row[3], name)
+    return Caller(shop, None if row[1] is None else _read_order(row), row[3], name)
 
 
 def versions_for_token(view: View, token_hash: bytes, code: str) -> Versions | None:

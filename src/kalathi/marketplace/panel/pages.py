@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from starlette.responses import Response
 
 from kalathi.marketplace.panel.live import EndedStream, Stream
-from kalathi.marketplace.panel.roles import role_of_form
+from kalathi.marketplace.panel.roles import role_of_form, role_of_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.people.model import Role
 from kalathi.marketplace.web.reply import Reply
@@ -58,7 +58,7 @@ class Page(NamedTuple):
     @property
     def role(self) -> Role:
         """The lowest role of a person who may use it."""
-        return role_of_form(self.path) if self.method == "POST" else Role.READ_ONLY
+        return role_of_form(self.path) if self.method == "POST" else role_of_page(self.path)
 
 
 def get_page(who: Who, path: str, handler: Handler) -> Page:

@@ -130,10 +130,15 @@ async def change_password(visit: Visit) -> Answer:
         raise refuse(refusals.OldPasswordWrong())
     check_password(values.get("password", ""), person.name)
     password_hash = await _run(visit, hash_password, values.get("password", ""))
-    changes = ChangeSet(store.update_person(person, password_hash=password_hash))
-    changes.add(sessions.drop_sessions_of(sessions.hash_of_person(person.id)))
-    await visit.context.database.commit(changes)
-    changed = person._replace(password_hash=password_hash)
+
+    def command(view: View) -> tuple[ChangeSet, Person]:
+        present = commands.find_person(view, person.place, person.id)
+        changes = ChangeSet(store.update_person(present, password_hash=password_hash))
+        changes.add(store.drop_invitations_of(person.place, person.id))
+        changes.add(sessions.drop_sessions_of(sessions.hash_of_person(person.id)))
+        return changes, present._replace(password_hash=password_hash)
+
+    changed = await visit.context.database.run(command)
     cookie = await visit.panel.sessions.begin_for_person(changed, visit.browser, visit.visitor)
     return See(f"{_root(visit)}/people", done="password", session=cookie)
 

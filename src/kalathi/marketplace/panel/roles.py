@@ -35,6 +35,8 @@ _OWNERS: Final = (
     "/operator/shops/{shop_id}/erase",
     "/operator/customers",
 )
+# Pages and downloads with all data of a shop or of a customer.
+_OWNERS_PAGES: Final = ("/operator/shops/{shop_id}/export", "/operator/customers.json")
 # The visitor's own session and password, forms that only show something, and joining.
 _READERS: Final = (
     "/sign-in",
@@ -48,6 +50,11 @@ _READERS: Final = (
     "/operator/people/sessions/{session}",
     "/operator/shops/{shop_id}/open",
 )
+
+
+def role_of_page(path: str) -> Role:
+    """Return the lowest role that may see the page with this pattern of the page table."""
+    return Role.OWNER if path in _OWNERS_PAGES else Role.READ_ONLY
 
 
 def role_of_form(path: str) -> Role:
@@ -65,5 +72,5 @@ def _compile(paths: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(re.sub(r"\{\w+\}", "[^/]+", path) for path in paths))
 
 
-_OWNER_PATHS: Final = _compile(_OWNERS)
+_OWNER_PATHS: Final = _compile((*_OWNERS, *_OWNERS_PAGES))
 _READER_PATHS: Final = _compile(_READERS)

@@ -10,11 +10,14 @@ from kalathi.marketplace.people.model import (
     INVITATION_DAYS,
     LONGEST_NAME,
     MOST_PEOPLE,
+    OPERATORS,
     Invitation,
     Person,
     Role,
     clean_name,
+    fold_name,
 )
+from kalathi.marketplace.shops.commands import find_open_shop
 
 _DAY_MILLIS = 86_400_000
 
@@ -23,6 +26,8 @@ def invite(
     view: View, place: str, role: Role, token_hash: bytes, *, invited_by: str, now_millis: int
 ) -> tuple[ChangeSet, Invitation]:
     """Invite a new person to a place. The time is real. Raises INVALID_PARAMETER."""
+    if place != OPERATORS:
+        find_open_shop(view, place)
     present = store.people(view, place)
     if not present and role is not Role.OWNER:
         raise refuse(refusals.FirstMustBeOwner())
@@ -50,6 +55,8 @@ def find_invitation(view: View, token_hash: bytes, now_millis: int) -> tuple[Inv
     found = store.invitation(view, token_hash)
     if found is None or found.expires_at <= now_millis:
         raise refuse(refusals.InvitationEnded())
+    if found.place != OPERATORS:
+        find_open_shop(view, found.place)
     person = store.person(view, found.place, found.person_id) if found.person_id else None
     if found.person_id and person is None:
         raise refuse(refusals.InvitationEnded())
@@ -59,7 +66,8 @@ def find_invitation(view: View, token_hash: bytes, now_millis: int) -> tuple[Inv
 def check_name(view: View, name: str) -> str:
     """Return the cleaned name of a new person. Raises INVALID_PARAMETER for a blank, long or taken name."""
     cleaned = clean_name(name)
-    if not 0 < len(cleaned) <= LONGEST_NAME:
+    # Signs that are invisible would make two names look the same.
+    if not fold_name(cleaned) or len(cleaned) > LONGEST_NAME or not cleaned.isprintable():
         raise refuse(refusals.NoName(LONGEST_NAME))
     if store.person_of_name(view, cleaned) is not None:
         raise refuse(refusals.NameTaken())
@@ -86,6 +94,7 @@ def change_role(view: View, place: str, person_id: str, role: Role) -> tuple[Cha
     person = find_person(view, place, person_id)
     changes = ChangeSet(store.update_person(person, role=role))
     if role is not Role.OWNER:
+        changes.add(store.drop_invitations_by(person))
         _keep_an_owner(view, person, changes)
     return changes, person._replace(role=role)
 
@@ -94,6 +103,7 @@ def remove_person(view: View, place: str, person_id: str) -> tuple[ChangeSet, Pe
     """Remove a person. Raises NOT_FOUND, INVALID_PARAMETER for the last owner."""
     person = find_person(view, place, person_id)
     changes = ChangeSet(store.drop_person(person), store.drop_invitations_of(place, person_id))
+    changes.add(store.drop_invitations_by(person))
     _keep_an_owner(view, person, changes)
     return changes, person
 

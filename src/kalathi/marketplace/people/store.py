@@ -115,6 +115,11 @@ def use_invitation(used: Invitation) -> Delete:
     return Delete("invitations", {"token_hash": used.token_hash})
 
 
+def drop_invitations_by(person: Person) -> Delete:
+    """Return the deletion of all invitations that a person has made."""
+    return Delete("invitations", {"shop_id": person.place, "invited_by": person.name}, touches=None)
+
+
 def drop_invitations_of(place: str, person_id: str) -> Delete:
     """Return the deletion of all links with which a person could choose a new password."""
     return Delete("invitations", {"shop_id": place, "person_id": person_id}, touches=None)

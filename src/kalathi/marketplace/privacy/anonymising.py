@@ -1,6 +1,7 @@
 """Find and remove the data of customers, on demand and after a time."""
 
 import asyncio
+import contextlib
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -27,7 +28,7 @@ from kalathi.marketplace.shops import store as shops
 MOST_FOUND: Final = 200
 ACTION: Final = "anonymise"
 _AT_ONCE: Final = 100
-_MOST_RETURNS: Final = 100
+_RETURNS_AT_ONCE: Final = 100
 _FINISHED: Final = frozenset(
     {
         *(OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.DELIVERED),
@@ -66,7 +67,7 @@ class _Subject(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        """Whether nobody needs the customer any more: neither shop nor courier."""
+        """Whether neither the shop nor a courier needs the customer any more."""
         order = self.found.order
         returns_ended = all(entry.returned.state in _ENDED for entry in self.returns)
         return order.state in _FINISHED and not order.is_travelling_back and returns_ended
@@ -74,7 +75,8 @@ class _Subject(NamedTuple):
 
 def find_customer(view: View, text: str, shop_id: str = "") -> list[CustomerData]:
     """Return the data of the orders with these words, such as a customer's name, of one shop or of all, the latest
-    first; at most MOST_FOUND of each shop. Raises INVALID_PARAMETER for a text without words."""
+    first. The search ends with the shop in which MOST_FOUND are reached. Raises INVALID_PARAMETER for a text without
+    words."""
     beginnings = read_search(text)
     if not beginnings:
         raise refuse(refusals.NothingToSearch())
@@ -83,6 +85,8 @@ def find_customer(view: View, text: str, shop_id: str = "") -> list[CustomerData
         matches = find_by_words(view, place, beginnings, (), None, MOST_FOUND)
         read = load_orders(view, place, [match.code for match in matches.found])
         found += [_show(view, entry) for entry in read.values() if not entry.order.anonymised]
+        if len(found) >= MOST_FOUND:
+            break
     return sorted(found, key=lambda entry: entry.created_at, reverse=True)
 
 
@@ -91,17 +95,26 @@ async def anonymise(database: Database, request_log: RequestLog | None, code: st
     request log. Amounts, products, states and times remain. Raises ORDER_NOT_FOUND, ORDER_STATUS for an order under
     way."""
 
+    codes = await _anonymise(database, code, actor, now, drops_answers=True)
+    if request_log is not None:
+        request_log.forget_codes(codes)
+
+
+async def _anonymise(database: Database, code: str, actor: Actor, now: datetime, *, drops_answers: bool) -> list[str]:
+    """Remove the customer from the database. Return the codes of the order and of its returns."""
+
     def command(view: View) -> tuple[ChangeSet, list[str]]:
         subject = _read(view, queries.find_order(view, code))
         if not subject.is_finished:
             raise refuse(refusals.OrderUnderWay(code))
+        codes = [code, *(entry.returned.return_code for entry in subject.returns)]
         changes = _remove(view, subject)
+        if drops_answers:
+            changes.extend([store.drop_answers(view, codes)])
         changes.add(insert_entry(subject.found.order.shop_id, now, actor, ACTION, code))
-        return changes, [code, *(entry.returned.return_code for entry in subject.returns)]
+        return changes, codes
 
-    codes = await database.run(command)
-    if request_log is not None:
-        request_log.forget_codes(codes)
+    return await database.run(command)
 
 
 async def forget_customers(
@@ -116,29 +129,39 @@ async def forget_customers(
     Return their number. Raises StorageError."""
     count = 0
     for shop in await database.read(shops.shops):
-        after = 0
+        after = (0, "")
         while not ending.is_set():
             rows = await database.read(
                 lambda view, place=shop.id, after=after: store.list_personal(  # type: ignore[misc]  # Of a lambda with defaults.
                     view, place, before_millis, after, _AT_ONCE
                 )
             )
+            codes: list[str] = []
             for _, code in rows:
-                try:
-                    await anonymise(database, request_log, code, actor, now)
+                # An order that is not finished yet is tried again by the next run.
+                with contextlib.suppress(DomainError):
+                    codes += await _anonymise(database, code, actor, now, drops_answers=False)
                     count += 1
-                except DomainError:
-                    continue  # It is not finished yet. The next run tries again.
+            if codes:
+                # One scan of the remembered answers for all of these orders.
+                await database.run(lambda view, codes=codes: (store.drop_answers(view, codes), None))  # type: ignore[misc]  # Of a lambda with defaults.
+                if request_log is not None:
+                    request_log.forget_codes(codes)
             if len(rows) < _AT_ONCE:
                 break
-            after = rows[-1][0]
+            after = rows[-1]
     return count
 
 
 def _read(view: View, found: FoundOrder) -> _Subject:
     order = found.order
     wanted: dict[str, Any] = {"shop_id": order.shop_id, "order_code": order.code}
-    return _Subject(found, page_of_returns(view, wanted, _MOST_RETURNS, 0)[0])
+    returns: list[FoundReturn] = []
+    while True:
+        page, count = page_of_returns(view, wanted, _RETURNS_AT_ONCE, len(returns))
+        returns += page
+        if not page or len(returns) >= count:
+            return _Subject(found, returns)
 
 
 def _remove(view: View, subject: _Subject) -> ChangeSet:
@@ -147,7 +170,7 @@ def _remove(view: View, subject: _Subject) -> ChangeSet:
     changes.add(*(store.replace_return(entry) for entry in subject.returns))
     changes.extend([store.replace_cart(view, order.cart_id), store.drop_files(order.shop_id, order.code)])
     for code in (order.code, *(entry.returned.return_code for entry in subject.returns)):
-        changes.extend([store.replace_events(view, order.shop_id, code), store.drop_answers(view, code)])
+        changes.extend([store.replace_events(view, order.shop_id, code)])
     return changes
 
 

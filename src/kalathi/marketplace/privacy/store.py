@@ -1,7 +1,7 @@
 """The rows with personal data, by order and by shop."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import Table
@@ -80,14 +80,15 @@ def drop_files(shop_id: str, code: str) -> ChangeSet:
     return ChangeSet(*(Delete(table, key, touches=None) for table in ("vouchers", "uploads", "order_notes")))
 
 
-def drop_answers(view: View, code: str) -> ChangeSet:
-    """Return the deletion of the remembered answers, and of the kept reports, that name an order."""
+def drop_answers(view: View, codes: Collection[str]) -> ChangeSet:
+    """Return the deletion of the remembered answers, and of the kept reports, that name an order or a return."""
     changes = ChangeSet()
+    marks = [code.encode() for code in codes]
     for owner, key, answer in view.all("SELECT owner, key, answer FROM idempotency_keys", {}):
-        if code.encode() in answer:
+        if any(mark in answer for mark in marks):
             changes.add(Delete("idempotency_keys", {"owner": owner, "key": key}, touches=None))
     for shop_id, name, document in view.all("SELECT shop_id, name, document FROM shop_documents", {}):
-        if code.encode() in document:
+        if any(mark in document for mark in marks):
             changes.add(Delete("shop_documents", {"shop_id": shop_id, "name": name}, touches=None))
     return changes
 
@@ -111,13 +112,22 @@ def list_notes(view: View, shop_id: str, code: str) -> list[str]:
     return [row[0] for row in rows]
 
 
-def list_personal(view: View, shop_id: str, before_millis: int, after_millis: int, limit: int) -> list[tuple[int, str]]:
-    """Return a shop's orders that still have their customer and were placed in a span of business time, with their
-    times, the oldest first."""
+def list_personal(
+    view: View, shop_id: str, before_millis: int, after: tuple[int, str], limit: int
+) -> list[tuple[int, str]]:
+    """Return time and code of a shop's orders that still have their customer and were placed before a business time.
+    The oldest come first, beginning after the given time and code."""
     rows = view.all(
         "SELECT created_at, code FROM order_words WHERE shop_id = :shop_id AND word = :word"
-        " AND created_at < :before AND created_at > :after ORDER BY created_at, code LIMIT :limit",
-        {"shop_id": shop_id, "word": PERSONAL, "before": before_millis, "after": after_millis, "limit": limit},
+        " AND created_at < :before AND (created_at, code) > (:after, :code) ORDER BY created_at, code LIMIT :limit",
+        {
+            "shop_id": shop_id,
+            "word": PERSONAL,
+            "before": before_millis,
+            "after": after[0],
+            "code": after[1],
+            "limit": limit,
+        },
     )
     return [(at, code) for at, code in rows]
 
@@ -154,10 +164,9 @@ def list_key(table: Table, row: dict[str, Value]) -> list[Value]:
     return [row[column.name] for column in table.primary_key.columns if column.name != "shop_id"]
 
 
-def shop_tables() -> Iterator[str]:
-    """Yield the names of all tables with rows of shops; the shop's own last."""
-    names = [name for name, table in METADATA.tables.items() if "shop_id" in table.columns and name != "shops"]
-    yield from (*names, "shops")
+def shop_tables() -> list[str]:
+    """Return the names of all tables with rows of shops, without the shop's own."""
+    return [name for name, table in METADATA.tables.items() if "shop_id" in table.columns and name != "shops"]
 
 
 def load_carts(view: View, cart_ids: Iterable[str]) -> list[Cart]:

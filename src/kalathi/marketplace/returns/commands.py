@@ -46,6 +46,8 @@ def request(found: FoundOrder, new: NewReturn, facts: Facts) -> Recorded:
     """Request a return of delivered pieces, for a customer. The order changes too, so that two concurrent returns never
     contain the same piece. Raises ORDER_STATUS, INVALID_PARAMETER."""
     order = found.order
+    if order.anonymised:
+        raise refuse(refusals.CustomerRemoved())
     pieces = {line.id: line.quantity for line in new.line_items}
     if len(pieces) < len(new.line_items):
         raise refuse(LinesNamedTwice())

@@ -77,3 +77,10 @@ class BadPhotos(Refusal, frozen=True):
     """The address of a photo is not a complete URL."""
 
     SENTENCE = "line_items.photos: give whole http or https addresses."
+
+
+class CustomerRemoved(Refusal, frozen=True):
+    """A return of an order whose customer's data was removed. It would store new data of that customer."""
+
+    CODE = ErrorCode.ORDER_STATUS
+    SENTENCE = "The customer's data was removed from this order, so it cannot be returned."

@@ -113,13 +113,13 @@ def remove_location(view: View, shop_id: str, location_id: str) -> tuple[ChangeS
 
 def renew_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
     """Replace the shop's token. The old one stops working at the same moment. Raises NOT_FOUND."""
-    shop = find_shop(view, shop_id)
+    shop = find_open_shop(view, shop_id)
     return ChangeSet(store.drop_token(shop.id), store.insert_token(shop.id, hash_token(token))), shop
 
 
 def renew_products_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
     """Replace the shop's token of the Products API, or create its first one. Raises NOT_FOUND."""
-    shop = find_shop(view, shop_id)
+    shop = find_open_shop(view, shop_id)
     drop, insert = store.drop_products_token(shop.id), store.insert_products_token(shop.id, hash_token(token))
     return ChangeSet(drop, insert), shop
 
@@ -168,6 +168,14 @@ def put_listings(
         if entry.variations:
             changes.add(store.insert_variations(shop_id, entry.shop_uid, make_variations(entry)))
     return changes, shop
+
+
+def find_open_shop(view: View, shop_id: str) -> Shop:
+    """Return the shop. Raises NOT_FOUND, CONFLICT for a closed one."""
+    shop = find_shop(view, shop_id)
+    if shop.status is ShopStatus.CLOSED:
+        raise refuse(refusals.ShopClosed())
+    return shop
 
 
 def find_shop(view: View, shop_id: str) -> Shop:

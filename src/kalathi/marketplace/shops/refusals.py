@@ -31,6 +31,13 @@ class LastLocation(Refusal, frozen=True):
     SENTENCE = "A shop needs a pickup location. Add another one first."
 
 
+class ShopClosed(Refusal, frozen=True):
+    """A closed shop gets no access."""
+
+    CODE = ErrorCode.CONFLICT
+    SENTENCE = "The shop is closed. Open it again first."
+
+
 class NoTokenName(Refusal, frozen=True):
     """An additional token without a name, or with a name that is too long."""
 

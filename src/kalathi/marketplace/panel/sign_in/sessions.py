@@ -30,6 +30,7 @@ from kalathi.marketplace.panel.sign_in.open_console import find_console_fault, i
 from kalathi.marketplace.people import store as people
 from kalathi.marketplace.people.model import OPERATORS, Person, Role, fold_name
 from kalathi.marketplace.people.passwords import is_password
+from kalathi.marketplace.shops.commands import find_open_shop
 from kalathi.marketplace.shops.model import Shop, ShopStatus, hash_token
 from kalathi.marketplace.shops.store import shop_id_of_token
 from kalathi.marketplace.web.callers import network_of
@@ -178,13 +179,17 @@ class Sessions:
         """Begin a person's session, in place of the visitor's. Return its cookie, and whether it is the operator's.
         Raises UNAUTHORIZED, RATE_LIMITED."""
         database, threads = self._context.database, self._context.threads
-        self._names.count(fold_name(name))
         with self._counted(browser):
+            # Only after the address was counted: a blocked address must not use up the attempts of a name.
+            self._names.count(fold_name(name))
             person = await database.read(lambda view: people.person_of_name(view, name))
             known = person and person.password_hash
             is_right = await asyncio.get_running_loop().run_in_executor(threads, is_password, password, known)
             if person is None or not is_right:
                 raise refuse(WrongPassword())
+            if person.place != OPERATORS:
+                place = person.place
+                await database.read(lambda view: find_open_shop(view, place))
         self._names.give_back(fold_name(name))
         return await self.begin_for_person(person, browser, visitor), person.place == OPERATORS
 

@@ -129,5 +129,5 @@ def _add_figures() -> None:
         "INSERT INTO moves (shop_id, code, version, at, event, before, after)"
         " SELECT shop_id, code, version, at, event, state, state FROM timeline"
         " WHERE event IN ('place', 'place_from_warehouse', 'accept', 'reject', 'expire', 'cancel', 'deliver',"
-        " 'deliver_partly', 'take_back', 'request', 'request_without_review')"
+        " 'deliver_partly', 'collect', 'request', 'request_without_review')"
     )
