@@ -53,6 +53,15 @@ async def start(folder: Path, *arguments: str, **variables: str) -> Process:
     return Process(process, line.split()[-1], log)
 
 
+async def find_line(lines: asyncio.StreamReader, words: str) -> str:
+    """The next line with these words."""
+    async with asyncio.timeout(30):
+        while line := (await lines.readline()).decode():
+            if words in line:
+                return line
+    raise AssertionError(words)
+
+
 @asynccontextmanager
 async def running(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Process]:
     """A command that is killed at the end if it still runs."""

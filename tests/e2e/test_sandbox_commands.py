@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.e2e.processes import calling, endpoint, kalathi, running, serve
+from tests.e2e.processes import calling, endpoint, find_line, kalathi, running, serve
 from tests.market import ACCEPT, OPERATOR_TOKEN, until
 
 pytestmark = pytest.mark.anyio
@@ -85,9 +85,8 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
 async def test_a_rough_marketplace_says_so_until_its_faults_are_cleared_or_replaced(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path, "--rough")) as market, calling(market.address) as caller:
         to = ("--url", market.address, "--token", OPERATOR_TOKEN)
-        lines = [(await market.process.stdout.readline()).decode() for _ in range(4)]
-        assert lines[2].startswith("--rough: ")
-        assert lines[3].endswith("`kalathi faults clear` turns them off.\n")
+        assert (await find_line(market.process.stdout, "--rough: ")).startswith("--rough: ")
+        assert (await find_line(market.process.stdout, "kalathi faults clear")).endswith("turns them off.\n")
         _, out, _ = await kalathi("faults", "list", *to)
         assert out.startswith("The rough mixture is on: ")
         assert out.endswith("turns it off.\nseed 1\n")
