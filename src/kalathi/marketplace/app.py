@@ -73,8 +73,8 @@ REQUESTS_FOLDER: Final = "requests"
 # reads of such changes.
 _POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
-_COUNT_EVERY_SECONDS: Final = 5
-_WRITE_EVERY_SECONDS: Final = 60
+_COUNT_EVERY_SECONDS: Final = 5.0
+_WRITE_EVERY_SECONDS: Final = 60.0
 
 
 class _Outside(NamedTuple):
@@ -136,7 +136,9 @@ class Marketplace:
         self._clock, self._faults, self._settings = clock, faults, settings
         self._news, self._ending = asyncio.Event(), asyncio.Event()
         self._cleanup = Cleanup(database, clock, settings, self._batches, self.request_log, self._ending)
-        self._noting = asyncio.create_task(self._write_each_minute())
+        self._noting = asyncio.create_task(
+            self._repeat(self._write_figures, _WRITE_EVERY_SECONDS, "figures_not_written")
+        )
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
     def _make_context(
@@ -185,7 +187,7 @@ class Marketplace:
         self._started_at = time.monotonic()
         self._working = asyncio.create_task(self._work())
         self._cleaning = asyncio.create_task(self._cleanup.run())
-        self._counting = asyncio.create_task(self._count())
+        self._counting = asyncio.create_task(self._repeat(self._count, _COUNT_EVERY_SECONDS, "counting_failed"))
 
     async def _work(self) -> None:
         if not self.database.is_shared:
@@ -212,25 +214,22 @@ class Marketplace:
         return time.monotonic() - (self.worker.last_turn_at or self._started_at)
 
     async def _count(self) -> None:
-        """Count transitions every few seconds."""
-        while not self._stopping:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _COUNT_EVERY_SECONDS)
-            try:
-                await self.folding.count_moves(self._ending)
-            except Exception:  # noqa: BLE001  (counting is repeated at the next turn, and must not end the process)
-                _log.warning("counting_failed", exc_info=True)
+        await self.folding.count_moves(self._ending)
 
-    async def _write_each_minute(self) -> None:
-        """Write the uses of tokens and the deliveries of this process, once a minute and at the end."""
+    async def _write_figures(self) -> None:
+        """Write the uses of tokens and the deliveries of this process."""
+        await self.token_uses.write()
+        await self.folding.write_minute()
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], every_seconds: float, failure: str) -> None:
+        """Do this work regularly, and once more at the end. `failure` is the event of the log if it fails."""
         while not self._stopping:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _WRITE_EVERY_SECONDS)
+                await asyncio.wait_for(self._ending.wait(), every_seconds)
             try:
-                await self.token_uses.write()
-                await self.folding.write_minute()
-            except Exception:  # noqa: BLE001  (writing is repeated a minute later, and must not end the process)
-                _log.warning("figures_not_written", exc_info=True)
+                await work()
+            except Exception:  # noqa: BLE001  (the work is repeated at the next turn, and must not end the process)
+                _log.warning(failure, exc_info=True)
 
     async def _follow(self) -> None:
         """Apply the changes of business time and fault rules that other processes make in the same database."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
@@ -132,9 +133,7 @@ async def forget_customers(
         after = (0, "")
         while not ending.is_set():
             rows = await database.read(
-                lambda view, place=shop.id, after=after: store.list_personal(  # type: ignore[misc]  # Of a lambda with defaults.
-                    view, place, before_millis, after, _AT_ONCE
-                )
+                partial(store.list_personal, shop_id=shop.id, before_millis=before_millis, after=after, limit=_AT_ONCE)
             )
             codes: list[str] = []
             for _, code in rows:
@@ -144,13 +143,17 @@ async def forget_customers(
                     count += 1
             if codes:
                 # One scan of the remembered answers for all of these orders.
-                await database.run(lambda view, codes=codes: (store.drop_answers(view, codes), None))  # type: ignore[misc]  # Of a lambda with defaults.
+                await database.run(partial(_drop_answers, codes=codes))
                 if request_log is not None:
                     request_log.forget_codes(codes)
             if len(rows) < _AT_ONCE:
                 break
             after = rows[-1]
     return count
+
+
+def _drop_answers(view: View, codes: list[str]) -> tuple[ChangeSet, None]:
+    return store.drop_answers(view, codes), None
 
 
 def _read(view: View, found: FoundOrder) -> _Subject:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +28,7 @@ async def export_shop(database: Database, shop_id: str) -> AsyncIterator[bytes]:
         after: list[Value] | None = None
         while True:
             rows = await database.read_list(
-                lambda view, table=table, after=after: store.read_rows(view, table, shop_id, after, _ROWS_AT_ONCE)  # type: ignore[misc]  # Of a lambda with defaults.
+                partial(store.read_rows, table=table, shop_id=shop_id, after=after, limit=_ROWS_AT_ONCE)
             )
             for row in rows:
                 if table.name == "shops":
@@ -67,10 +68,10 @@ async def _erase_carts(database: Database, shop_id: str) -> None:
     after: list[Value] | None = None
     while True:
         rows = await database.read_list(
-            lambda view, after=after: store.read_rows(view, table, shop_id, after, _ROWS_AT_ONCE)  # type: ignore[misc]  # Of a lambda with a default.
+            partial(store.read_rows, table=table, shop_id=shop_id, after=after, limit=_ROWS_AT_ONCE)
         )
         cart_ids = {decode(bytes(row["document"]), _InCart).cart_id for row in rows}  # type: ignore[arg-type]  # Documents are bytes.
-        carts = await database.read(lambda view, ids=cart_ids: store.load_carts(view, ids))  # type: ignore[misc]  # Of a lambda with a default.
+        carts = await database.read(partial(store.load_carts, cart_ids=cart_ids))
         own = [cart.id for cart in carts if _is_of(cart, shop_id)]
         await database.commit(ChangeSet(*(Delete("carts", {"cart_id": cart_id}, touches=None) for cart_id in own)))
         if len(rows) < _ROWS_AT_ONCE:
