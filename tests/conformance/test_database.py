@@ -183,7 +183,7 @@ async def test_a_subscriber_is_notified_of_new_rows(database: Database) -> None:
 
 def test_primary_keys_start_with_the_shop_except_in_listed_tables() -> None:
     exceptions = {"counters", "api_tokens", "carts", "directory", "idempotency_keys", "sandbox_faults", "sessions"}
-    exceptions |= {"products_tokens", "commit_marks", "secrets", "used_links", "workers", "shards"}
+    exceptions |= {"products_tokens", "commit_marks", "node_marks", "secrets", "used_links", "workers", "shards"}
     exceptions |= {"invitations", "extra_tokens", "token_uses", "delivery_minutes"}
     for name, table in METADATA.tables.items():
         first = next(iter(table.primary_key.columns)).name

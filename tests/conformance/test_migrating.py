@@ -137,6 +137,9 @@ class _VersionView:
     ) -> list[Row]:
         raise NotImplementedError
 
+    def each_shard(self, sql: str, parameters: Mapping[str, Value], *, is_complete: bool = False) -> list[Row]:
+        raise NotImplementedError
+
 
 @pytest.mark.parametrize(("version", "word"), [(migrating.HEAD, "ok"), ("9999", "newer"), ("0000", "older")])
 def test_a_running_process_detects_tables_of_another_version(version: str, word: str) -> None:

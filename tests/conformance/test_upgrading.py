@@ -154,7 +154,7 @@ async def test_postgresql_is_upgraded_by_the_command(tmp_path: Path) -> None:
     migrating.migrate_postgres(url, "0005")
     at = ("--database", url, "--data", str(tmp_path))
     status, said, _ = await kalathi("db", "upgrade", "--check", *at)
-    assert (status, "needs 6 steps" in said) == (1, True)
+    assert (status, f"needs {int(migrating.HEAD) - 5} steps" in said) == (1, True)
     assert (await kalathi("db", "upgrade", *at))[0] == 0
     assert (await kalathi("db", "upgrade", "--check", *at))[0] == 0
     status, _, error = await kalathi("db", "downgrade", *at)

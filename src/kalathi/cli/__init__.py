@@ -24,6 +24,7 @@ from kalathi.cli.customers import customer
 from kalathi.cli.db import db
 from kalathi.cli.deliveries import deliveries
 from kalathi.cli.demo import demo
+from kalathi.cli.distribute import distribute
 from kalathi.cli.faults import faults
 from kalathi.cli.listen import listen
 from kalathi.cli.listings import listing
@@ -138,6 +139,7 @@ for _command in (
     backup,
     restore,
     db,
+    distribute,
     purchase_order,
     demo,
     shop,

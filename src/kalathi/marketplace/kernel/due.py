@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from kalathi.marketplace.kernel.storage.changes import (
@@ -104,6 +105,8 @@ SELECT (SELECT min(due_at) FROM due WHERE kind = :kind AND shop_id = s.shop_id),
 FROM s WHERE shop_id IS NOT NULL"""
 
 _NEVER: Final = 2**62
+# The place of the due time in a row.
+_DUE_AT: Final = 4
 
 # The subject and the sequence, which name a job within its kind and shop.
 JobName = tuple[str, int]
@@ -150,7 +153,7 @@ def _find_deliveries(view: View, wanted: Wanted) -> Found:
     if wanted.shops is not None:
         shops = [shop_id for shop_id in wanted.shops if wanted.owns(shop_id)]
     else:
-        waiting = view.all(_SHOPS, {"kind": wanted.kind})
+        waiting = view.each_shard(_SHOPS, {"kind": wanted.kind})
         due = sorted((at, shop_id) for at, shop_id in waiting if at <= wanted.now_millis and wanted.owns(shop_id))
         shops = [shop_id for _, shop_id in due]
     most = {shop_id: wanted.most_of(shop_id) for shop_id in shops}
@@ -183,7 +186,8 @@ def _find_by_time(view: View, wanted: Wanted) -> Found:
     there are enough rows."""
     most = wanted.limit + sum(map(len, wanted.held.values()))
     while True:
-        found = view.all(_BY_TIME, {**_times(wanted), "most": most})
+        found = view.each_shard(_BY_TIME, {**_times(wanted), "most": most})
+        found = sorted(found, key=itemgetter(_DUE_AT))[:most]
         owned = [row for row in found if wanted.owns(row[1])]
         rows = _limit_new(owned, {row[1]: wanted.most_of(row[1]) for row in owned}, wanted)
         if len(rows) >= wanted.limit or len(found) < most:
@@ -268,11 +272,16 @@ def bring_forward(row: DueRow, due_at: int) -> ChangeSet:
 _EARLIEST: Final = f"SELECT {', '.join(f'(SELECT min(due_at) FROM due WHERE kind = :{kind})' for kind in DueKind)}"  # noqa: S608  (numbers only)
 
 
-def find_earliest_by_kind(view: View) -> dict[DueKind, int]:
+def find_earliest_by_kind(view: View, *, is_complete: bool = False) -> dict[DueKind, int]:
     """Return when the next job of each kind is due, running ones included; kinds without jobs are left out. One
-    statement; each of its parts reads the first entry of an index."""
-    row = view.one(_EARLIEST, {kind: kind for kind in DueKind}) or ()
-    return {kind: due_at for kind, due_at in zip(DueKind, row, strict=False) if due_at is not None}
+    statement; each of its parts reads the first entry of an index. With `is_complete`, raises StorageError if the jobs
+    of some shops cannot be read now."""
+    earliest: dict[DueKind, int] = {}
+    for row in view.each_shard(_EARLIEST, {kind: kind for kind in DueKind}, is_complete=is_complete):
+        for kind, due_at in zip(DueKind, row, strict=True):
+            if due_at is not None:
+                earliest[kind] = min(due_at, earliest.get(kind, due_at))
+    return earliest
 
 
 def list_coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueRow]:
@@ -292,7 +301,7 @@ def list_coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueR
 
 def find_next_due_millis(view: View) -> int | None:
     """Return when the next job is due, running ones included, in milliseconds since 1970; None if no job is planned."""
-    return min(find_earliest_by_kind(view).values(), default=None)
+    return min(find_earliest_by_kind(view, is_complete=True).values(), default=None)
 
 
 def _as_due(row: Row) -> DueRow:

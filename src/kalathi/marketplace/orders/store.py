@@ -54,21 +54,21 @@ class TimelineEntry(Struct, frozen=True, kw_only=True):
     actor: str = ""
 
 
-# Token, shop and order in one statement: the hot path of the merchants' API reads the database once.
+# Token, shop and order in one statement: the hot path of the merchants' API reads the database once. A subquery of this
+# form finds the shop also in a database that is spread over nodes, where it becomes a statement of its own.
 _CALLER = """
-SELECT s.document, o.document, o.version, s.version FROM api_tokens t JOIN shops s ON s.shop_id = t.shop_id
-LEFT JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
+SELECT s.document, o.document, o.version, s.version FROM shops s
+LEFT JOIN orders o ON o.shop_id = s.shop_id AND o.code = :code
+WHERE s.shop_id = (SELECT shop_id FROM api_tokens WHERE token_hash = :token_hash)"""
 # For a token that is not in api_tokens, if shops may have additional ones.
-_EXTRA_CALLER = """
-SELECT s.document, o.document, o.version, s.version, t.name FROM extra_tokens t JOIN shops s ON s.shop_id = t.shop_id
-LEFT JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
+_EXTRA_CALLER = _CALLER.replace("api_tokens", "extra_tokens")
 _VERSIONS = """
-SELECT t.shop_id, s.version, o.version FROM api_tokens t JOIN shops s ON s.shop_id = t.shop_id
-JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
+SELECT s.shop_id, s.version, o.version FROM shops s JOIN orders o ON o.shop_id = s.shop_id AND o.code = :code
+WHERE s.shop_id = (SELECT shop_id FROM api_tokens WHERE token_hash = :token_hash)"""
 
 _BY_CODE = """
-SELECT s.document, o.document, o.version FROM directory d JOIN shops s ON s.shop_id = d.shop_id
-JOIN orders o ON o.shop_id = d.shop_id AND o.code = d.code WHERE d.code = :code"""
+SELECT s.document, o.document, o.version FROM orders o JOIN shops s ON s.shop_id = o.shop_id
+WHERE o.code = :code AND o.shop_id = (SELECT shop_id FROM directory WHERE code = :code)"""
 
 
 def for_token(view: View, token_hash: bytes, code: str, *, takes_extra: bool = False) -> Caller | None:
@@ -78,7 +78,8 @@ def for_token(view: View, token_hash: bytes, code: str, *, takes_extra: bool = F
     name = ""
     if row is None and takes_extra:
         row = view.one(_EXTRA_CALLER, {"token_hash": token_hash, "code": code})
-        name = row[4] if row else ""
+        named = view.one("SELECT name FROM extra_tokens WHERE token_hash = :token_hash", {"token_hash": token_hash})
+        name = named[0] if row and named else ""
     if row is None or (shop := shop_of(row[0])).status is ShopStatus.CLOSED:
         return None
     return Caller(shop, None if row[1] is None else _read_order(row), row[3], name)
@@ -166,12 +167,22 @@ def latest_orders(
 
 def codes_with_beginning(view: View, beginning: str, limit: int) -> list[str]:
     """Return up to `limit` codes of orders with this beginning of letters, digits and dashes, the latest first."""
-    rows = view.all(
-        "SELECT d.code FROM directory d JOIN orders o ON o.shop_id = d.shop_id AND o.code = d.code"
-        " WHERE d.code >= :first AND d.code < :last ORDER BY d.code DESC LIMIT :limit",
-        {"first": beginning, "last": beginning + "~", "limit": limit},
-    )
-    return [row[0] for row in rows]
+    found: list[str] = []
+    last = beginning + "~"
+    while len(found) < limit:
+        # The directory also has the codes of returns and purchase orders.
+        rows = view.all(
+            "SELECT code, shop_id FROM directory WHERE code >= :first AND code < :last ORDER BY code DESC LIMIT :limit",
+            {"first": beginning, "last": last, "limit": limit},
+        )
+        keys = [(shop_id, code) for code, shop_id in rows]
+        sql = "SELECT code FROM orders WHERE shop_id = :shop_id AND code = :code"
+        present = {row[0] for row in view.for_each(("shop_id", "code"), keys, sql, {})} if keys else set()
+        found += [code for code, _ in rows if code in present]
+        if len(rows) < limit:
+            break
+        last = rows[-1][0]
+    return found[:limit]
 
 
 def orders_of_shop(

@@ -22,8 +22,8 @@ STILL_UNDER_REVIEW: Final = (
 
 _FOUND = "SELECT s.document, r.document, r.version FROM"
 _BY_CODE = (
-    f"{_FOUND} directory d JOIN shops s ON s.shop_id = d.shop_id"
-    " JOIN returns r ON r.shop_id = d.shop_id AND r.code = d.code WHERE d.code = :code"
+    f"{_FOUND} returns r JOIN shops s ON s.shop_id = r.shop_id"  # noqa: S608  (fixed text only)
+    " WHERE r.code = :code AND r.shop_id = (SELECT shop_id FROM directory WHERE code = :code)"
 )
 
 

@@ -63,8 +63,9 @@ def shop_id_of_token(view: View, token_hash: bytes) -> str:
 def shop_of_products_token(view: View, token_hash: bytes) -> Shop | None:
     """Return the shop of a token of the Products API, or None for an unknown token."""
     row = view.one(
-        "SELECT s.document FROM products_tokens t JOIN shops s ON s.shop_id = t.shop_id WHERE t.token_hash = :token",
-        {"token": token_hash},
+        "SELECT document FROM shops"
+        " WHERE shop_id = (SELECT shop_id FROM products_tokens WHERE token_hash = :token_hash)",
+        {"token_hash": token_hash},
     )
     return shop_of(row[0]) if row else None
 

@@ -127,8 +127,8 @@ def purchase_orders(view: View, shop_id: str, limit: int, offset: int) -> tuple[
 def purchase_order(view: View, code: str) -> FoundPurchaseOrder | None:
     """The purchase order with this code, of any shop."""
     row = view.one(
-        "SELECT p.shop_id, p.version, p.document FROM directory d"
-        " JOIN purchase_orders p ON p.shop_id = d.shop_id AND p.code = d.code WHERE d.code = :code",
+        "SELECT shop_id, version, document FROM purchase_orders"
+        " WHERE code = :code AND shop_id = (SELECT shop_id FROM directory WHERE code = :code)",
         {"code": code},
     )
     return None if row is None else FoundPurchaseOrder(row[0], row[1], decode(row[2], PurchaseOrder))

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -29,8 +30,8 @@ class Result(NamedTuple):
 
 
 class Recorder:
-    """Writes results in the background. A result that the database cannot write now is kept, so that no job is run
-    again only because the disk is full."""
+    """Writes results in the background, those of each place of the database by themselves
+    (`Database.place_of`)."""
 
     def __init__(
         self,
@@ -38,18 +39,59 @@ class Recorder:
         fence: Fence,
         settled: Callable[[Result], None],
         put_off: Callable[[Result], Awaitable[None]],
+        resumed: Callable[[], None],
     ) -> None:
         """`fence` returns the conditions under which results for these shops may be written. `settled` is called for
         each result that was written, or refused because the row or its shard has changed; `put_off` for a result that
-        the database will never accept."""
+        the database will never accept; `resumed` when a place can be written again."""
+        self._database = database
+        self._make = partial(_PlaceRecorder, database, fence, settled, put_off, resumed)
+        self._places: dict[str, _PlaceRecorder] = {}
+
+    def add(self, result: Result) -> None:
+        """Queue a result."""
+        place = self._database.place_of(result.row.shop_id)
+        recorder = self._places.get(place)
+        if recorder is None:
+            recorder = self._places[place] = self._make()
+        recorder.add(result)
+
+    def is_stuck(self, shop_id: str) -> bool:
+        """Whether the last write of results at the shop's place has failed, so that results are piling up."""
+        recorder = self._places.get(self._database.place_of(shop_id))
+        return recorder is not None and recorder.is_stuck
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """The running writes."""
+        return {recorder.task for recorder in self._places.values() if recorder.task is not None}
+
+    @property
+    def unwritten(self) -> int:
+        """The number of results that wait for a place that is not stuck. A stuck place gets no further ones."""
+        return sum(recorder.unwritten for recorder in self._places.values() if not recorder.is_stuck)
+
+
+class _PlaceRecorder:
+    """The results of one place. A result that the database cannot write now is kept, so that no job is run again only
+    because the disk is full."""
+
+    def __init__(
+        self,
+        database: Database,
+        fence: Fence,
+        settled: Callable[[Result], None],
+        put_off: Callable[[Result], Awaitable[None]],
+        resumed: Callable[[], None],
+    ) -> None:
         self._database = database
         self._fence = fence
         self._settled = settled
         self._put_off = put_off
+        self._resumed = resumed
         self._results: list[Result] = []
         self._being_written: list[Result] = []
         self._writing: asyncio.Task[None] | None = None
-        # Whether the last write failed, so that results are piling up.
         self.is_stuck = False
 
     def add(self, result: Result) -> None:
@@ -79,7 +121,9 @@ class Recorder:
                         self.is_stuck = True
                         await asyncio.sleep(_PAUSES_SECONDS[min(failures, len(_PAUSES_SECONDS) - 1)])
                         failures += 1
-                self.is_stuck = False
+                if self.is_stuck:
+                    self.is_stuck = False
+                    self._resumed()
         finally:
             self._writing = None
 

@@ -81,7 +81,11 @@ class Worker:
             self._ownership = Ownership(database, real, self._change_shards, name)
             self._ownership.busy = self._list_busy
         self._recorder = Recorder(
-            database, lambda shops: self._ownership.fence(shops) if self._ownership else [], self._settle, self._put_off
+            database,
+            lambda shops: self._ownership.fence(shops) if self._ownership else [],
+            self._settle,
+            self._put_off,
+            self.wake,
         )
         self._loop = asyncio.get_running_loop()
         self._awake = asyncio.Event()
@@ -174,7 +178,7 @@ class Worker:
             await self._ownership.hand_over()
 
     def _list_unfinished(self) -> set[asyncio.Task[None]]:
-        return self._tasks if self._recorder.task is None else {*self._tasks, self._recorder.task}
+        return self._tasks | self._recorder.tasks
 
     async def _rest(self, seconds: float) -> None:
         # A timer costs a tenth of `wait_for`, which creates a task.
@@ -215,8 +219,8 @@ class Worker:
         return min(seconds, _POLL_SECONDS) if seconds > 0 else _POLL_SECONDS
 
     def _is_behind(self) -> bool:
-        """Whether too many results wait for the disk. What cannot be recorded is not sent."""
-        return self._recorder.is_stuck or self._recorder.unwritten >= _MOST_RESULTS
+        """Whether too many results wait for the disk."""
+        return self._recorder.unwritten >= _MOST_RESULTS
 
     async def _read(self, queue: JobQueue, *, is_whole: bool) -> bool:
         """Read due rows: `is_whole` of all shops, else of those that may have more. Return whether there were any."""
@@ -237,7 +241,7 @@ class Worker:
         queue.note_read(found, noted, wanted.held, ended_before)
         self._read_at = self._loop.time()
         # The shop may have another owner since the read began.
-        jobs = [job for job in jobs if self._owns(job.row.shop_id)]
+        jobs = [job for job in jobs if self._may_run(job.row.shop_id)]
         kept = _limit_bytes(jobs, self._most_bytes - self._bytes)
         for job in jobs[len(kept) :]:
             queue.more.setdefault(job.row.shop_id, 0)
@@ -256,13 +260,17 @@ class Worker:
             most_of=lambda shop_id: queue.most_to_read(shop_id, is_hurried=is_hurried),
             # A copy from before the read: the row of a result that is written during the read may still be found.
             held={shop_id: frozenset(names) for shop_id, names in queue.held.items()},
-            owns=self._owns,
+            owns=self._may_run,
             shops=(job_kind.only_shop,) if job_kind.only_shop else shops,
             of_listeners=bool(job_kind.only_shop),
         )
 
     def _owns(self, shop_id: str) -> bool:
         return self._ownership is None or self._ownership.owns(shop_id)
+
+    def _may_run(self, shop_id: str) -> bool:
+        """Whether jobs of a shop may be read and started. An attempt that cannot be recorded is not made."""
+        return self._owns(shop_id) and not self._recorder.is_stuck(shop_id)
 
     def _start_jobs(self, queue: JobQueue) -> None:
         """Start a task for each job that may start now."""
@@ -272,13 +280,13 @@ class Worker:
             task.add_done_callback(self._tasks.discard)
 
     def _next_job(self, queue: JobQueue) -> Job | None:
-        """Take a slot for the next job that may start. Jobs that waited too long, or whose shop is no longer ours, are
+        """Take a slot for the next job that may start. Jobs that waited too long, or that may not run now, are
         dropped."""
         if self._is_behind():
             return None
         now = self._loop.time()
         while (job := queue.start(is_hurried=self._clock.is_moving)) is not None:
-            if now - job.read_at <= _MOST_WAIT_SECONDS and self._owns(job.row.shop_id):
+            if now - job.read_at <= _MOST_WAIT_SECONDS and self._may_run(job.row.shop_id):
                 return job
             self._bytes -= job.weight
             queue.give_back(job.row)

@@ -52,6 +52,12 @@ class View(Protocol):
         in one round trip. Needs at least one key."""
         ...
 
+    def each_shard(self, sql: str, parameters: Mapping[str, Value], *, is_complete: bool = False) -> list[Row]:
+        """Return the rows of a statement that searches the rows of all shops. If the database is spread over nodes, the
+        statement runs once for each shard, by itself, and the rows come in any order; parts on a node that does not
+        answer are missing, or with `is_complete` raise StorageError."""
+        ...
+
 
 def pad_rows(rows: Sequence[T]) -> list[T]:
     """Repeat the last row until their number is a power of two. So lists in a statement have few lengths, and the
@@ -89,6 +95,12 @@ class Database(ABC):
         self._job_listeners: list[JobListener] = []
         self._order_listeners: list[OrderListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def place_of(self, shop_id: str) -> str:
+        """Return the name of the place that has the rows of a shop. A change set of shops of one place is written
+        faster, and can be written while another place does not answer."""
+        del shop_id
+        return ""
 
     @abstractmethod
     async def read_point(self, query: Query[T]) -> T:

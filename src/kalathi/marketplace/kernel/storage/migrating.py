@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from kalathi.marketplace.kernel.storage.database import View
 
 # The newest step of migrations/versions; a test compares.
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 # Any number that no other program uses for its own lock on this database.
 _LOCK: Final = 0x6B616C61746869
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")

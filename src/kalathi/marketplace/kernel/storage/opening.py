@@ -60,4 +60,21 @@ async def _postgres(url: str) -> Database:
     except ValueError:
         raise ValueError(f"{_FORMS}; its port is not a number") from None
     await asyncio.to_thread(migrate_postgres, url)
+    if await asyncio.to_thread(_is_spread, url):
+        from kalathi.marketplace.kernel.storage.spread.database import SpreadDatabase  # noqa: PLC0415  (only where it is needed)
+
+        return await asyncio.to_thread(SpreadDatabase, url)
     return PostgresDatabase(url)
+
+
+def _is_spread(url: str) -> bool:
+    """Whether the tables are spread over nodes. Raises StorageError if only some are."""
+    import psycopg  # noqa: PLC0415  (only for PostgreSQL)
+
+    from kalathi.marketplace.kernel.storage.spread.distributing import DistributeError, is_spread  # noqa: PLC0415  (the same)
+
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            return is_spread(connection)
+    except (psycopg.Error, DistributeError) as error:
+        raise StorageError(str(error)) from error

@@ -54,44 +54,58 @@ _OF_EACH_CONNECTION: Final = (
 )
 
 
-class _PostgresView:
+class PostgresView:
     """A snapshot for a query of several statements. The first statement begins it, in one round trip."""
 
-    __slots__ = ("_connection", "_snapshot", "begun")
+    __slots__ = ("_begun", "_connection", "_snapshot")
     dialect: Final = "postgresql"
 
     def __init__(self, connection: Connection, *, snapshot: bool) -> None:
         self._connection = connection
         self._snapshot = snapshot
-        self.begun = False
+        self._begun: list[Connection] = []
 
     def one(self, sql: str, parameters: Mapping[str, Value]) -> Row | None:
+        """See View."""
         rows = self.all(sql, parameters)
         return rows[0] if rows else None
 
     def all(self, sql: str, parameters: Mapping[str, Value]) -> list[Row]:
+        """See View."""
         text, names = positional(sql, "%s")
-        return self._fetch(text.encode(), [parameters[name] for name in names])
+        return self._fetch(self._connection, text.encode(), [parameters[name] for name in names])
 
-    def _fetch(self, text: bytes, values: list[Any]) -> list[Row]:
+    def each_shard(self, sql: str, parameters: Mapping[str, Value], *, is_complete: bool = False) -> list[Row]:
+        """See View."""
+        del is_complete  # There is one shard, and no part of an answer.
+        return self.all(sql, parameters)
+
+    def end(self) -> None:
+        """End the snapshot."""
+        for connection in self._begun:
+            with contextlib.suppress(psycopg.Error):
+                connection.execute("ROLLBACK")
+
+    def _fetch(self, connection: Connection, text: bytes, values: list[Any]) -> list[Row]:
         if any(isinstance(value, str) and "\0" in value for value in values):
             return []  # No text of this database has U+0000.
         values = [str(value) if isinstance(value, str) else value for value in values]
-        if self._snapshot and not self.begun:
-            self.begun = True
-            with self._connection.pipeline():
-                self._connection.execute(_BEGIN)
-                cursor = self._connection.execute(text, values, binary=True)
+        if self._snapshot and connection not in self._begun:
+            self._begun.append(connection)
+            with connection.pipeline():
+                connection.execute(_BEGIN)
+                cursor = connection.execute(text, values, binary=True)
             return cursor.fetchall()
-        return self._connection.execute(text, values, binary=True).fetchall()
+        return connection.execute(text, values, binary=True).fetchall()
 
     def for_each(
         self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
     ) -> list[Row]:
+        """See View."""
         types = tuple("bigint" if isinstance(value, int) else "text" for value in keys[0])
         text, others = _for_each_statement(tuple(names), types, sql)
         columns: list[Any] = [list(column) for column in zip(*keys, strict=True)]
-        return self._fetch(text, [*columns, *(parameters[name] for name in others)])
+        return self._fetch(self._connection, text, [*columns, *(parameters[name] for name in others)])
 
 
 @cache
@@ -122,6 +136,9 @@ class _NoView:
     def for_each(
         self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
     ) -> list[Row]:
+        raise _ViewNeededError
+
+    def each_shard(self, sql: str, parameters: Mapping[str, Value], *, is_complete: bool = False) -> list[Row]:
         raise _ViewNeededError
 
 
@@ -165,7 +182,7 @@ class PostgresDatabase(Database):
             measured=self.metrics.note_group,
         )
         self.metrics.watch_queue(self._writer.waiting)
-        self._notifier = Notifier(self._connect_patiently, self._closing, self._notify_all)
+        self._notifier = Notifier(self._connect_notifier, self._closing, self._notify_all)
 
     async def read_point(self, query: Query[T]) -> T:
         """Read on a reader thread, without a snapshot: one statement needs none. The reads of one turn of the event
@@ -265,15 +282,15 @@ class PostgresDatabase(Database):
                     raise StorageError(str(error)) from error
         raise AssertionError("the loop returns or raises")
 
-    @staticmethod
-    def _query(query: Query[T], connection: Connection, *, snapshot: bool) -> T:
-        view = _PostgresView(connection, snapshot=snapshot)
+    def _query(self, query: Query[T], connection: Connection, *, snapshot: bool) -> T:
+        view = self._make_view(connection, snapshot=snapshot)
         try:
             return query(view)
         finally:
-            if view.begun:
-                with contextlib.suppress(psycopg.Error):
-                    connection.execute("ROLLBACK")
+            view.end()
+
+    def _make_view(self, connection: Connection, *, snapshot: bool) -> PostgresView:
+        return PostgresView(connection, snapshot=snapshot)
 
     def _reader(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -300,6 +317,9 @@ class PostgresDatabase(Database):
             else:
                 self._down_since = None
                 return connection
+
+    def _connect_notifier(self) -> Connection:
+        return self._connect_patiently()
 
     def _note_written(self, news: News) -> None:
         self._notify(news)

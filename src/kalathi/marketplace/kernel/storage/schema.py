@@ -1,8 +1,6 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (docs/decisions/0004 and 0005).
 
-Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, products_tokens, carts, directory,
-counters, commit_marks, workers, shards, sandbox_faults, secrets, sessions, used_links, invitations, extra_tokens,
-token_uses, delivery_minutes and the operator's idempotency_keys are the exceptions.
+Keys start with `shop_id`, so that the data can be spread over servers by shop; spread/tables.py has the exceptions.
 Times are milliseconds since 1970, in UTC; documents are JSON of the slices' own structs.
 """
 
@@ -15,6 +13,8 @@ __all__ = ["METADATA"]
 
 # PostgreSQL only: the last commit of each process.
 table("commit_marks", text("writer"), integer("mark"), integer("at"), PrimaryKeyConstraint("writer"))
+# A database that is spread over nodes only: the last commit of each process to each node (spread/writing.py).
+table("node_marks", text("writer"), integer("mark"), integer("at"), PrimaryKeyConstraint("writer"))
 table("counters", text("name"), integer("value"), PrimaryKeyConstraint("name"))
 
 table(

@@ -49,6 +49,10 @@ class _SqliteView:
         text, names = positional(sql)
         return self._connection.execute(text, [parameters[name] for name in names]).fetchall()
 
+    def each_shard(self, sql: str, parameters: Mapping[str, Value], *, is_complete: bool = False) -> list[Row]:
+        del is_complete  # There is one shard, and no part of an answer.
+        return self.all(sql, parameters)
+
     def for_each(
         self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
     ) -> list[Row]:

@@ -1,5 +1,10 @@
-"""The SQL for the parts of a change set: compiled once per shape with SQLAlchemy Core, then run on the bare driver."""
+"""The SQL for the parts of a change set: compiled once per shape with SQLAlchemy Core, then run on the bare driver.
 
+The logger `kalathi.statements` gets each new statement at the level DEBUG, which no setting of the product shows. The
+tests check there that a statement names its shop (tests/statement_shapes.py).
+"""
+
+import logging
 import re
 from functools import cache, lru_cache
 from typing import Any, Final
@@ -25,6 +30,7 @@ from kalathi.marketplace.kernel.storage.schema import METADATA
 Parameters = list[Any]
 SQLITE: Final[Dialect] = sqlite.dialect(paramstyle="qmark")
 _Conditions = tuple[tuple[str, bool], ...]
+_log = logging.getLogger("kalathi.statements")
 
 
 def insert_statement(part: Insert) -> tuple[str, Parameters]:
@@ -70,6 +76,7 @@ def insert_many_statement(part: InsertMany) -> str:
 def positional(sql: str, placeholder: str = "?") -> tuple[str, tuple[str, ...]]:
     """Return a read's SQL with positional parameters, and their names in order. Named parameters cost the driver 3 µs a
     call."""
+    _log.debug("%s", sql)
     return re.sub(r":(\w+)", placeholder, sql), tuple(re.findall(r":(\w+)", sql))
 
 
@@ -123,4 +130,6 @@ def _compile(dialect: Dialect, statement: ClauseElement, values: tuple[str, ...]
     expected = [f"v_{name}" for name in values]
     if positions[: len(expected)] != expected:
         raise ValueError(f"Write the columns in the table's order: {positions} is not {expected}")
-    return str(compiled)
+    sql = str(compiled)
+    _log.debug("%s", sql)
+    return sql

@@ -9,7 +9,7 @@ from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.people.model import Person
 from kalathi.marketplace.people.store import read_person
 from kalathi.marketplace.shops.model import Shop, hash_token
-from kalathi.marketplace.shops.store import shop_of
+from kalathi.marketplace.shops.store import shop
 
 
 class Session(NamedTuple):
@@ -53,20 +53,21 @@ def session(view: View, session_hash: bytes) -> Session | None:
     """Return the session of a cookie; None also if its person was removed. A session of a shop's token has no shop once
     the token is replaced, which ends it."""
     row = view.one(
-        "SELECT x.token_hash, x.expires_at, x.seen_at, s.document, t.shop_id, x.person_id,"
+        "SELECT x.token_hash, x.expires_at, x.seen_at, x.opened_shop_id, t.shop_id, x.person_id,"
         " p.person_id, p.shop_id, p.name, p.role, p.password_hash, p.created_at FROM sessions x"
         " LEFT JOIN api_tokens t ON t.token_hash = x.token_hash"
         " LEFT JOIN people p ON p.shop_id = x.place AND p.person_id = x.person_id"
-        " LEFT JOIN shops s ON s.shop_id = COALESCE(NULLIF(x.place, ''), t.shop_id, x.opened_shop_id)"
         " WHERE x.session_hash = :session_hash",
         {"session_hash": session_hash},
     )
     if row is None or row[5] != row[6]:
         return None
-    token_hash, expires_at, seen_at, document, token_shop_id = row[:5]
+    token_hash, expires_at, seen_at, opened_shop_id, token_shop_id = row[:5]
     person = None if row[6] is None else read_person(row[6:])
     is_shops_own = token_shop_id is not None or bool(person and person.place)
-    return Session(token_hash, expires_at, seen_at, document and shop_of(document), is_shops_own, person)
+    shop_id = (person and person.place) or token_shop_id or opened_shop_id
+    opened = shop(view, shop_id) if shop_id else None
+    return Session(token_hash, expires_at, seen_at, opened, is_shops_own, person)
 
 
 def list_sessions(view: View, place: str, token_hash: bytes, now_millis: int) -> list[ListedSession]:

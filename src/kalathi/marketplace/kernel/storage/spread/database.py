@@ -1,0 +1,84 @@
+"""A database that is spread over the nodes of a Citus cluster: the same interface, with the second forms."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
+from kalathi.marketplace.kernel.storage.database import T
+from kalathi.marketplace.kernel.storage.group import GroupWriter
+from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
+from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter
+from kalathi.marketplace.kernel.storage.spread.nodes import OF_EACH_CONNECTION, NodeLostError, Nodes
+from kalathi.marketplace.kernel.storage.spread.view import SpreadView
+from kalathi.marketplace.kernel.storage.spread.writing import Lanes
+
+_MOST_ATTEMPTS: Final = 3
+
+
+class SpreadDatabase(PostgresDatabase):
+    """One process's access to a spread database."""
+
+    def __init__(self, url: str) -> None:
+        """Read the map of the nodes. Raises psycopg.Error, StorageError."""
+        self._nodes = Nodes(url, changed=self._note_change_of_nodes)
+        super().__init__(url)
+        self._lanes = Lanes(self._nodes, self._make_group_writer, self._connect_patiently)
+        self.metrics.watch_queue(self._lanes.waiting)
+        self._lanes.forget_marks()
+
+    def place_of(self, shop_id: str) -> str:
+        """See Database."""
+        node = self._nodes.map.node_of(shop_id)
+        return f"{node.host}:{node.port}"
+
+    async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
+        """See Database."""
+        if self._lanes.is_closed:
+            raise StorageError("The database is closed.")
+        return await self._lanes.commit(sets)
+
+    async def close(self) -> None:
+        """See Database."""
+        self._hurried.set()
+        await self._lanes.close()
+        await super().close()
+        self._nodes.close()
+
+    def _make_view(self, connection: Connection[Any], *, snapshot: bool) -> SpreadView:
+        return SpreadView(connection, self._nodes, snapshot=snapshot)
+
+    def _make_group_writer(self, writer: PostgresWriter) -> GroupWriter:
+        return GroupWriter(
+            lambda sets: partial(writer.write, sets),
+            written=self._note_written,
+            answered=lambda _count: None,
+            measured=self.metrics.note_group,
+        )
+
+    def _on_a_connection(self, work: Callable[[Connection[Any]], T]) -> T:
+        for _ in range(_MOST_ATTEMPTS - 1):
+            with contextlib.suppress(NodeLostError):
+                return super()._on_a_connection(work)
+        return super()._on_a_connection(work)
+
+    def _connect_patiently(self) -> Connection[Any]:
+        connection = super()._connect_patiently()
+        try:
+            connection.execute(OF_EACH_CONNECTION)
+        except psycopg.Error as error:
+            connection.close()
+            raise StorageError(str(error)) from error
+        return connection
+
+    def _connect_notifier(self) -> Connection[Any]:
+        """All processes send and receive at the coordinator, because a NOTIFY does not reach other servers."""
+        return self._nodes.connect_coordinator()
+
+    def _note_change_of_nodes(self) -> None:
+        """Wake the worker: a node has gone or come back. Runs on a thread."""
+        self._notify_all(None)
