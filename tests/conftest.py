@@ -1,5 +1,7 @@
-"""Shared by every suite: the event loop, the garbage collector, and a sealed network for tests without one."""
+"""Shared by every suite: the event loop, the garbage collector, a sealed network for tests without one, and the check
+that statements name their shop."""
 
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +22,7 @@ pytest.register_assert_rewrite(
 )
 
 from tests.market import Market, Shop, open_market  # noqa: E402  (after its assertions are registered)
+from tests.statement_shapes import StatementLog, describe_faults  # noqa: E402  (with the one above)
 
 # No deadline: these machines are shared, and a slow moment is no fault of the code. A failing example is printed with
 # the blob that reproduces it.
@@ -73,6 +76,25 @@ def sealed_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(socket.socket, "connect", refuse)
     yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statement_log() -> Iterator[StatementLog]:
+    """The statements of this process."""
+    logger, log = logging.getLogger("kalathi.statements"), StatementLog()
+    logger.addFilter(log)
+    logger.setLevel(logging.DEBUG)
+    yield log
+    logger.setLevel(logging.NOTSET)
+    logger.removeFilter(log)
+
+
+@pytest.fixture(autouse=True)
+def statements_name_their_shop(statement_log: StatementLog) -> Iterator[None]:
+    """Fail a test that runs a new statement which needs all nodes of a database that is spread over nodes."""
+    yield
+    if faults := describe_faults(statement_log.take_new()):
+        pytest.fail(faults, pytrace=False)
 
 
 @pytest.fixture
