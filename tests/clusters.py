@@ -2,7 +2,10 @@
 `pg_dist_node` has the nodes. Each test has a database of its own on every server, in which all tables are spread."""
 
 import os
+import signal
+import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -74,3 +77,54 @@ def _at(url: str, address: str) -> str:
     parts = urlsplit(url)
     user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     return urlunsplit(parts._replace(netloc=user + address))
+
+
+class NodeProcess:
+    """A server of the cluster as a process of this machine. Needs the right to send it signals."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is of any database of the server, as a superuser."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            self._folder = _value(connection, "SELECT current_setting('data_directory')")
+            self._programs = _value(connection, "SELECT setting FROM pg_config WHERE name = 'BINDIR'")
+
+    def kill(self) -> None:
+        """End it as a crash does. Recovery follows at the next start."""
+        self._run("stop", "-m", "immediate")
+
+    def start(self) -> None:
+        """Start it, unless it runs; and let it go on if it is frozen."""
+        if self._run("status", must_succeed=False):
+            self._run("start", "-l", f"{self._folder}/log-of-tests")
+        self.thaw()
+
+    def freeze(self) -> None:
+        """Stop all its processes where they are, as if the machine did not answer."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let all its processes go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        first = int((Path(self._folder) / "postmaster.pid").read_text().splitlines()[0])
+        # The first one before its children, so that it starts no others.
+        for pid in (first, *_list_children(first)):
+            os.kill(pid, number)
+
+    def _run(self, command: str, *more: str, must_succeed: bool = True) -> int:
+        owner = Path(self._folder).stat().st_uid
+        arguments = [f"{self._programs}/pg_ctl", "-D", self._folder, "-w", command, *more]
+        run = subprocess.run(arguments, user=owner, check=must_succeed, stdout=subprocess.DEVNULL, cwd="/")
+        return run.returncode
+
+
+def _value(connection: psycopg.Connection, sql: str) -> str:
+    row = connection.execute(sql.encode()).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _list_children(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()]

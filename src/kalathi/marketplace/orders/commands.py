@@ -74,7 +74,7 @@ def reject(found: FoundOrder, request: RejectRequest, facts: Facts) -> Recorded:
         request,
         terms.settings,
         facts.now,
-        successor_code=facts.keys.order_code(facts.now),
+        successor_code=facts.keys.order_code(facts.now, order.shop_id),
         line_ids=[facts.keys.opaque_id() for _ in (order.lines() if request.line_items else ())],
         from_warehouse=warehouse_facts(facts_of(order), terms) if is_from_warehouse else None,
     )

@@ -44,7 +44,7 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
     """
     by_shop = _group_by_shop(new.items)
     known = shops.shops_by_id(facts.view, by_shop)
-    cart = Cart(id=facts.keys.opaque_id(), created_at=athens(facts.now), content=new)
+    cart = Cart(id=facts.keys.cart_id(next(iter(by_shop), "")), created_at=athens(facts.now), content=new)
     _check(new)
     customer_id = facts.keys.opaque_id()
     changes = ChangeSet()
@@ -65,7 +65,7 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
             order_facts = replace(order_facts, scheduled_shipment=_last_preorder(listings.values()))
             changes.add(*_take_listed(shop_id, items, wanted, variations))
         placement = Placement(
-            code=facts.keys.order_code(facts.now),
+            code=facts.keys.order_code(facts.now, shop_id),
             facts=order_facts,
             lines=lines,
             line_ids=[facts.keys.opaque_id() for _ in lines],

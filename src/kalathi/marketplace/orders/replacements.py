@@ -54,7 +54,7 @@ class Replace(Struct, frozen=True, kw_only=True):
 def replace_order(found: FoundOrder, body: Replace, facts: Facts) -> Recorded:
     """Place a replacement for items that were delivered. Without a type, it takes new pieces from the listings; with
     one, it sends the same items again, from service or as they are. Raises ORDER_STATUS, INVALID_PARAMETER."""
-    code = facts.keys.order_code(facts.now)
+    code = facts.keys.order_code(facts.now, found.order.shop_id)
     pieces = _count_replaced(found.order, body)
     recorded = record_moved(found, replacing.note_replacement(found.order, code, body.type, pieces), facts)
     lines = [

@@ -53,7 +53,7 @@ def request(found: FoundOrder, new: NewReturn, facts: Facts) -> Recorded:
         raise refuse(LinesNamedTwice())
     requested = returning.request_return(order, pieces)
     goods = ReturnedGoods(
-        return_code=facts.keys.return_code(facts.now),
+        return_code=facts.keys.return_code(facts.now, order.shop_id),
         return_uuid=facts.keys.opaque_id(),
         shop_id=order.shop_id,
         order_code=order.code,

@@ -34,7 +34,7 @@ from kalathi.marketplace.warehouse.requests import (
 class FreshCodes(Protocol):
     """A source of new codes for purchase orders. Tests use a fake."""
 
-    def purchase_order_code(self, now: datetime) -> str:
+    def purchase_order_code(self, now: datetime, shop_id: str) -> str:
         """Return a new code for this business day."""
         ...
 
@@ -84,7 +84,7 @@ def announce_goods(
     listed = shops.listings(view, shop_id, named)
     lines = read_lines(request, listed, athens(now).date())
     order = PurchaseOrder(
-        code=codes.purchase_order_code(now),
+        code=codes.purchase_order_code(now, shop_id),
         supplier_id=supplier_id,
         expected_date=read_expected_date(request) or athens(now).date(),
         created_at=athens(now),

@@ -10,7 +10,7 @@ from kalathi.contract.words import ReturnEventType
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.due import DueKind, DueRow, find_planned, plan
 from kalathi.marketplace.kernel.storage.changes import Delete, Insert, InsertMany, Value
-from kalathi.marketplace.kernel.storage.database import View, any_of
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.webhooks.answer import Answer, explanation_of
 
@@ -106,8 +106,9 @@ def find_opened_url(view: View, shop_id: str, subject: str) -> str | None:
 
 def find_opened_urls(view: View, events: Sequence[DueRow]) -> dict[tuple[str, str], str]:
     """Return the URLs to which the opening events of many subjects were delivered, by shop and subject."""
-    pairs, parameters = any_of(("shop_id", "subject"), [(event.shop_id, event.subject) for event in events])
-    rows = view.all(f"SELECT shop_id, subject, url FROM openings WHERE {pairs}", parameters)  # noqa: S608  (names only)
+    pairs = list({(event.shop_id, event.subject) for event in events})
+    sql = "SELECT o.shop_id, o.subject, o.url FROM openings o WHERE o.shop_id = :shop_id AND o.subject = :subject"
+    rows = view.for_each(("shop_id", "subject"), pairs, sql, {})
     return {(shop_id, subject): url for shop_id, subject, url in rows}
 
 

@@ -66,17 +66,6 @@ def pad_rows(rows: Sequence[T]) -> list[T]:
     return [*rows, *([rows[-1]] * (length - len(rows)))]
 
 
-def any_of(columns: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> tuple[str, dict[str, Value]]:
-    """Return the condition that two columns hold one of these pairs, and its parameters. Needs at least one pair."""
-    first, second = columns
-    parameters: dict[str, Value] = {}
-    conditions = []
-    for number, (one, other) in enumerate(pad_rows(pairs)):
-        parameters |= {f"{first}{number}": one, f"{second}{number}": other}
-        conditions.append(f"({first} = :{first}{number} AND {second} = :{second}{number})")
-    return " OR ".join(conditions), parameters
-
-
 JobListener = Callable[[Sequence[NewJob] | None], None]
 OrderListener = Callable[[Sequence[tuple[str, str]]], None]
 Query = Callable[[View], T]
@@ -96,11 +85,15 @@ class Database(ABC):
         self._order_listeners: list[OrderListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def place_of(self, shop_id: str) -> str:
-        """Return the name of the place that has the rows of a shop. A change set of shops of one place is written
-        faster, and can be written while another place does not answer."""
-        del shop_id
+    def place_of(self, key: str) -> str:
+        """Return the name of the place that has the rows of a shop, or of a code or a cart. A change set of one place
+        is written faster, and can be written while another place does not answer."""
+        del key
         return ""
+
+    def count_places(self) -> int:
+        """Return the number of places."""
+        return 1
 
     @abstractmethod
     async def read_point(self, query: Query[T]) -> T:

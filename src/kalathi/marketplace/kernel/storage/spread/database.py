@@ -1,6 +1,7 @@
 """A database that is spread over the nodes of a Citus cluster: the same interface, with the second forms."""
 
 import contextlib
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -13,7 +14,7 @@ from kalathi.marketplace.kernel.storage.database import T
 from kalathi.marketplace.kernel.storage.group import GroupWriter
 from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter
-from kalathi.marketplace.kernel.storage.spread.nodes import OF_EACH_CONNECTION, NodeLostError, Nodes
+from kalathi.marketplace.kernel.storage.spread.nodes import OF_EACH_CONNECTION, NodeLostError, Nodes, cut_all
 from kalathi.marketplace.kernel.storage.spread.view import SpreadView
 from kalathi.marketplace.kernel.storage.spread.writing import Lanes
 
@@ -25,16 +26,22 @@ class SpreadDatabase(PostgresDatabase):
 
     def __init__(self, url: str) -> None:
         """Read the map of the nodes. Raises psycopg.Error, StorageError."""
+        # Connections to the node that the URL names.
+        self._entries: weakref.WeakSet[Connection[Any]] = weakref.WeakSet()
         self._nodes = Nodes(url, changed=self._note_change_of_nodes)
         super().__init__(url)
         self._lanes = Lanes(self._nodes, self._make_group_writer, self._connect_patiently)
         self.metrics.watch_queue(self._lanes.waiting)
         self._lanes.forget_marks()
 
-    def place_of(self, shop_id: str) -> str:
+    def place_of(self, key: str) -> str:
         """See Database."""
-        node = self._nodes.map.node_of(shop_id)
+        node = self._nodes.map.node_of(key)
         return f"{node.host}:{node.port}"
+
+    def count_places(self) -> int:
+        """See Database."""
+        return len(self._nodes.map.nodes)
 
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
         """See Database."""
@@ -73,6 +80,7 @@ class SpreadDatabase(PostgresDatabase):
         except psycopg.Error as error:
             connection.close()
             raise StorageError(str(error)) from error
+        self._entries.add(connection)
         return connection
 
     def _connect_notifier(self) -> Connection[Any]:
@@ -80,5 +88,7 @@ class SpreadDatabase(PostgresDatabase):
         return self._nodes.connect_coordinator()
 
     def _note_change_of_nodes(self) -> None:
-        """Wake the worker: a node has gone or come back. Runs on a thread."""
+        """Wake the worker: a node has gone or come back. Cut the connections whose statements may wait for it. Runs on
+        a thread."""
+        cut_all(self._entries)
         self._notify_all(None)

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
@@ -104,6 +104,14 @@ class NodeDownError(StorageError):
         super().__init__(f"The database node {node.host}:{node.port} does not answer.")
 
 
+def cut_all(connections: Iterable[Connection[Any]]) -> None:
+    """Cut connections at which other threads may wait; these get an error at once."""
+    for connection in tuple(connections):
+        # A connection that another thread uses must not be closed here.
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+
 class NodeLostError(NodeDownError):
     """The connection to the node was lost during a read. Another one may be had at once."""
 
@@ -154,13 +162,7 @@ class _Watched:
 
     def cut(self) -> None:
         """Cut all connections, so that no thread waits for an answer."""
-        for connection in tuple(self._open):
-            # Another thread may wait at the connection, so it must not be closed here.
-            with (
-                contextlib.suppress(OSError, psycopg.Error),
-                socket.socket(fileno=os.dup(connection.fileno())) as same,
-            ):
-                same.shutdown(socket.SHUT_RDWR)
+        cut_all(self._open)
 
     def close(self) -> None:
         """End the threads, and close the connections."""
@@ -222,6 +224,12 @@ class Nodes:
         """Whether a node does not answer."""
         watched = self._watched.get(node)
         return watched is not None and watched.is_down()
+
+    def check_all(self) -> None:
+        """Raise NodeDownError if a node does not answer."""
+        for node in self._watched:
+            if self.is_down(node):
+                raise NodeDownError(node)
 
     def doubt(self) -> None:
         """Ask all nodes now, because a statement has failed."""

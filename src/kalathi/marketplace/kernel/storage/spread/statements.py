@@ -3,6 +3,7 @@
 | statement | on one server | on several |
 |---|---|---|
 | shop of a token or a code, then its rows | a subquery in one statement | two statements |
+| rows of several shops | a list | the same on each node, with its own shops |
 | rows of several keys | a lateral join over arrays | the same on each node, over its own keys |
 | search in all shards (`View.each_shard`) | as it is | on each node, once for each of its shards |
 | several updates or deletes | over arrays | the same, and only in the shards of these shops |
@@ -35,6 +36,7 @@ _FOUND: Final = "looked_up_shop_id"
 _TABLE: Final = re.compile(rf"\b(FROM|JOIN) ({'|'.join(BY_COLUMN)})\b")
 # The form that keeps one server from using the index of the key (webhooks/log.py). Citus would ask all shards.
 UNINDEXED: Final = "shop_id || '' = "
+_LIST: Final = re.compile(r"\bshop_id IN \((?::\w+(?:, )?)+\)")
 # An equality with a parameter, by the column of distribution.
 _PLACES: Final = {column: re.compile(rf"\b{column} = :(\w+)") for column in set(BY_COLUMN.values())}
 # Databases limit the parameters of a statement.
@@ -68,6 +70,25 @@ def find_place(sql: str) -> str | None:
         return None
     named = set(_PLACES[columns.pop()].findall(sql))
     return named.pop() if len(named) == 1 else None
+
+
+@lru_cache(maxsize=1024)
+def find_list(sql: str) -> tuple[str, ...]:
+    """Return the names of the parameters in a statement's list of shops; empty if it has none."""
+    found = _LIST.search(sql)
+    return tuple(re.findall(r":(\w+)", found[0])) if found else ()
+
+
+@lru_cache(maxsize=4096)
+def with_list(sql: str, names: tuple[str, ...]) -> str:
+    """Return the statement with another list of shops."""
+    return _LIST.sub(f"shop_id IN ({', '.join(f':{name}' for name in names)})", sql)
+
+
+@lru_cache(maxsize=1024)
+def reads_shards(sql: str) -> bool:
+    """Whether a statement reads tables that are distributed by a column."""
+    return _TABLE.search(sql) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -7,17 +7,20 @@ import psycopg
 from psycopg import Connection
 
 from kalathi.marketplace.kernel.storage.changes import Value
-from kalathi.marketplace.kernel.storage.database import Row
+from kalathi.marketplace.kernel.storage.database import Row, pad_rows
 from kalathi.marketplace.kernel.storage.postgres import PostgresView
 from kalathi.marketplace.kernel.storage.postgres_forms import plain
 from kalathi.marketplace.kernel.storage.postgres_writing import is_lost
 from kalathi.marketplace.kernel.storage.spread.nodes import Node, NodeLostError, Nodes, ShardMap
 from kalathi.marketplace.kernel.storage.spread.statements import (
     UNINDEXED,
+    find_list,
     find_place,
     for_keys,
     on_shards,
+    reads_shards,
     split_lookup,
+    with_list,
 )
 from kalathi.marketplace.kernel.storage.statements import positional
 
@@ -41,15 +44,30 @@ class SpreadView(PostgresView):
                 return []
             sql, parameters = lookup.second, {**parameters, lookup.parameter: found[0][0]}
         sql = sql.replace(UNINDEXED, "shop_id = ")
-        text, names = positional(sql, "%s")
-        values = [parameters[name] for name in names]
+        if listed := find_list(sql):
+            return self._of_shops(sql, parameters, listed)
         place = find_place(sql)
-        if place is None:
-            return self._fetch(self._connection, text.encode(), values)
-        node = self._nodes.map.node_of(plain(parameters[place]))
+        if place is not None:
+            return self._on_node(self._nodes.map.node_of(plain(parameters[place])), sql, parameters)
+        if reads_shards(sql):
+            self._nodes.check_all()
+        text, names = positional(sql, "%s")
+        return self._fetch(self._connection, text.encode(), [parameters[name] for name in names])
+
+    def _of_shops(self, sql: str, parameters: Mapping[str, Value], listed: Sequence[str]) -> list[Row]:
+        by_node: dict[Node, list[str]] = {}
+        for name in listed:
+            by_node.setdefault(self._nodes.map.node_of(plain(parameters[name])), []).append(name)
+        rows: list[Row] = []
+        for node, names in by_node.items():
+            rows += self._on_node(node, with_list(sql, tuple(pad_rows(names))), parameters)
+        return rows
+
+    def _on_node(self, node: Node, sql: str, parameters: Mapping[str, Value]) -> list[Row]:
+        text, names = positional(sql, "%s")
         connection = self._nodes.own_connection(node)
         try:
-            return self._fetch(connection, text.encode(), values)
+            return self._fetch(connection, text.encode(), [parameters[name] for name in names])
         except psycopg.Error as error:
             if not is_lost(connection, error):
                 raise
