@@ -33,12 +33,12 @@ class Prepared(NamedTuple):
     window_id: int
 
 
-def prepare(where: Path | str, count: int) -> Prepared:
-    """Fill a new database (a file or a PostgreSQL URL) with `count` open orders of one shop that has a webhook URL."""
-    return asyncio.run(_prepare(where, count))
+def prepare(where: Path | str, count: int, token: str = TOKEN) -> Prepared:
+    """Fill a database (a file or a PostgreSQL URL) with `count` open orders of one new shop that has a webhook URL."""
+    return asyncio.run(_prepare(where, count, token))
 
 
-async def _prepare(where: Path | str, count: int) -> Prepared:
+async def _prepare(where: Path | str, count: int, token: str) -> Prepared:
     database = await open_database(where if isinstance(where, str) else f"sqlite:///{where}")
     terms = Terms(Settings(), "http://127.0.0.1")
     clock = BusinessClock()
@@ -49,7 +49,7 @@ async def _prepare(where: Path | str, count: int) -> Prepared:
         webhook_url="http://127.0.0.1:1/smart_cart_orders",
         locations=(NewLocation(street_name="Σταδίου", street_number="1", zip="10562", city="Αθήνα", region="Αττική"),),
     )
-    changes, shop = shop_commands.add_shop(new_shop, [opaque_id(), opaque_id()], TOKEN)
+    changes, shop = shop_commands.add_shop(new_shop, [opaque_id(), opaque_id()], token)
     await database.commit(changes)
     listings = [
         NewListing(

@@ -61,14 +61,14 @@ def marketplace(data: Path, *more: str) -> list[str]:
     return ["-m", "kalathi.cli", "serve", "--port", "0", "--data", str(data), "--no-worker", *more]
 
 
-def get_request(code: str, query: str = "") -> bytes:
+def get_request(code: str, query: str = "", token: str = TOKEN) -> bytes:
     path = f"/merchants/ecommerce/orders/{code}{query}"
-    return (f"GET {path} HTTP/1.1\r\n" + HEAD.format(token=TOKEN) + "\r\n").encode()
+    return (f"GET {path} HTTP/1.1\r\n" + HEAD.format(token=token) + "\r\n").encode()
 
 
-def accept_request(code: str, prepared: Prepared) -> bytes:
+def accept_request(code: str, prepared: Prepared, token: str = TOKEN) -> bytes:
     body = json.dumps({"pickup_location": prepared.location_id, "pickup_window": prepared.window_id})
-    head = HEAD.format(token=TOKEN) + f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    head = HEAD.format(token=token) + f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return f"POST /merchants/ecommerce/orders/{code}/accept HTTP/1.1\r\n{head}\r\n{body}".encode()
 
 

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from kalathi.marketplace.kernel.storage.migrating import migrate_postgres
+from kalathi.marketplace.kernel.storage.migrating import HEAD, migrate_postgres
 from kalathi.marketplace.kernel.storage.schema import METADATA
 from kalathi.marketplace.kernel.storage.spread.distributing import distribute
 
 CITUS: Final = os.environ.get("KALATHI_TEST_CITUS", "")
 # Few, because each test's database has as many tables for each of ours.
-_SHARDS: Final = 4
+_SHARDS: Final = int(os.environ.get("KALATHI_TEST_SHARDS", "4"))
 
 
 @cache
@@ -32,6 +32,18 @@ def list_servers(coordinator: str) -> list[str]:
 
 def make_spread_template(coordinator: str, name: str) -> None:
     """Make a database with all tables and no rows, spread over the nodes, that can be copied."""
+    url = make_nodes_known(coordinator, name)
+    migrate_postgres(url)
+    distribute(url, HEAD, shards=_SHARDS, begun=lambda _: None, ended=lambda _: None)
+    for server in list_servers(coordinator):
+        with psycopg.connect(server, autocommit=True) as connection:
+            # Citus keeps a connection to each of its databases, and then a database cannot be copied.
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+
+def make_nodes_known(coordinator: str, name: str) -> str:
+    """Make a database on every server whose coordinator knows the nodes. Return its URL."""
     servers = list_servers(coordinator)
     for server in servers:
         with psycopg.connect(server, autocommit=True) as connection:
@@ -44,13 +56,7 @@ def make_spread_template(coordinator: str, name: str) -> None:
         connection.execute("SELECT citus_set_coordinator_host(%s, %s)", [first.hostname, first.port])
         for other in others:
             connection.execute("SELECT citus_add_node(%s, %s)", [other.hostname, other.port])
-    migrate_postgres(url)
-    distribute(url, shards=_SHARDS, begun=lambda _: None, ended=lambda _: None)
-    for server in servers:
-        with psycopg.connect(server, autocommit=True) as connection:
-            # Citus keeps a connection to each of its databases, and then a database cannot be copied.
-            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    return url
 
 
 def copy_on_each_node(coordinator: str, template: str, name: str) -> None:

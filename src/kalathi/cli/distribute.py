@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--shards",
     type=click.IntRange(1, 1024),
-    default=64,
+    default=32,
     show_default=True,
     help="The number of parts of the shops; at least as many as there will ever be nodes.",
 )
@@ -40,16 +40,17 @@ def distribute(database: str, dry_run: bool, shards: int, as_json: bool) -> None
     if not is_postgres(database):
         fail("only a PostgreSQL database can be spread over nodes. Name it: --database postgresql://user@host/name")
     # Only this command needs the driver of PostgreSQL.
-    from kalathi.marketplace.kernel.storage.spread.distributing import DistributeError, make_plan
+    from kalathi.marketplace.kernel.storage.migrating import HEAD
     from kalathi.marketplace.kernel.storage.spread.distributing import distribute as spread
+    from kalathi.marketplace.kernel.storage.spread.distributing import make_plan
 
     url = database.replace("postgres://", "postgresql://", 1)
     progress = _Progress()
     with report_database_errors(database):
-        try:
-            plan = make_plan(url) if dry_run else spread(url, shards=shards, begun=progress.begin, ended=progress.end)
-        except DistributeError as error:
-            fail(str(error))
+        if dry_run:
+            plan = make_plan(url, HEAD)
+        else:
+            plan = spread(url, HEAD, shards=shards, begun=progress.begin, ended=progress.end)
     if as_json:
         echo_json(_as_json(plan))
     elif dry_run:

@@ -6,7 +6,7 @@ takes longer than the rest of a start.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from sqlalchemy import URL, Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import Engine
@@ -67,9 +67,26 @@ def _migrate(engine: Engine, shape: str) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
                 if _is_current(connection):
                     return
+                _check_place(connection)
             _run(connection, shape)
+            if engine.dialect.name == "postgresql":
+                _distribute_new(connection)
     finally:
         engine.dispose()
+
+
+def _check_place(connection: Connection) -> None:
+    """Raise DistributeError on a node of a spread database: its tables can be changed on the coordinator only."""
+    from kalathi.marketplace.kernel.storage.spread.targets import check_coordinator  # noqa: PLC0415  (only for PostgreSQL)
+
+    check_coordinator(cast(Any, connection.connection.driver_connection))
+
+
+def _distribute_new(connection: Connection) -> None:
+    """Move new tables of a spread database to its nodes. They would stay on the coordinator."""
+    from kalathi.marketplace.kernel.storage.spread.targets import distribute_new  # noqa: PLC0415  (only for PostgreSQL)
+
+    distribute_new(cast(Any, connection.connection.driver_connection))
 
 
 def _is_current(connection: Connection) -> bool:

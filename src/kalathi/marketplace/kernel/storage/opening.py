@@ -14,7 +14,8 @@ async def open_database(url: str, *, keep_copy: bool = True) -> Database:
     """Open the database at `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://...`, and migrate it.
     With `keep_copy`, a SQLite file of an earlier version is copied first.
 
-    Raises ValueError for any other URL, DatabaseInUseError, NewerDatabaseError, StorageError.
+    Raises ValueError for any other URL and for a half-spread database, DatabaseInUseError, NewerDatabaseError,
+    StorageError.
     """
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  (only to open a database)
 
@@ -68,13 +69,13 @@ async def _postgres(url: str) -> Database:
 
 
 def _is_spread(url: str) -> bool:
-    """Whether the tables are spread over nodes. Raises StorageError if only some are."""
+    """Whether the tables are spread over nodes. Raises DistributeError if only some are, StorageError."""
     import psycopg  # noqa: PLC0415  (only for PostgreSQL)
 
-    from kalathi.marketplace.kernel.storage.spread.distributing import DistributeError, is_spread  # noqa: PLC0415  (the same)
+    from kalathi.marketplace.kernel.storage.spread.targets import is_spread  # noqa: PLC0415  (the same)
 
     try:
         with psycopg.connect(url, autocommit=True) as connection:
             return is_spread(connection)
-    except (psycopg.Error, DistributeError) as error:
+    except psycopg.Error as error:
         raise StorageError(str(error)) from error

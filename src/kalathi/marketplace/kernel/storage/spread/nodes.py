@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -45,6 +46,11 @@ _SHARDS: Final = """
 SELECT s.logicalrelid::text, s.shardid, s.shardminvalue::int, n.groupid, n.nodename, n.nodeport
 FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid JOIN pg_dist_node n ON n.groupid = p.groupid
 WHERE s.shardminvalue IS NOT NULL AND n.noderole = 'primary' ORDER BY s.shardminvalue::int"""
+# The copies of reference tables on the node that the URL names.
+_COPIES: Final = """
+SELECT s.logicalrelid::text, s.shardid FROM pg_dist_shard s JOIN pg_dist_partition t ON t.logicalrelid = s.logicalrelid
+JOIN pg_dist_placement p ON p.shardid = s.shardid JOIN pg_dist_local_group g ON g.groupid = p.groupid
+WHERE t.partmethod = 'n' AND t.repmodel = 't'"""
 _COORDINATOR: Final = "SELECT groupid, nodename, nodeport FROM pg_dist_node WHERE groupid = 0 AND noderole = 'primary'"
 
 
@@ -59,9 +65,16 @@ class Node(NamedTuple):
 class ShardMap:
     """The shards of the tables: shard `n` of each table has the same range of hashes, and is on the same node."""
 
-    def __init__(self, rows: Sequence[tuple[str, int, int, Node]], coordinator: Node | None) -> None:
-        """Each row is a shard: its table, id, lowest hash and node, in the order of the hashes."""
+    def __init__(
+        self,
+        rows: Sequence[tuple[str, int, int, Node]],
+        coordinator: Node | None,
+        copies: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Each row is a shard: its table, id, lowest hash and node, in the order of the hashes. `copies` are the ids of
+        the reference tables' copies on the node that the URL names."""
         self.coordinator = coordinator
+        self.copies = copies
         self._lowest = sorted({row[2] for row in rows})
         places = {lowest: place for place, lowest in enumerate(self._lowest)}
         self._nodes: dict[int, Node] = {places[lowest]: node for _, _, lowest, node in rows}
@@ -94,7 +107,8 @@ def load_shards(connection: Connection[Any]) -> ShardMap:
         (table, shard, lowest, Node(*node)) for table, shard, lowest, *node in connection.execute(_SHARDS).fetchall()
     ]
     first = connection.execute(_COORDINATOR).fetchone()
-    return ShardMap(found, Node(*first) if first else None)
+    copies = dict(connection.execute(_COPIES).fetchall())
+    return ShardMap(found, Node(*first) if first else None, copies)
 
 
 class NodeDownError(StorageError):

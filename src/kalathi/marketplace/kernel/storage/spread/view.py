@@ -17,6 +17,7 @@ from kalathi.marketplace.kernel.storage.spread.statements import (
     find_list,
     find_place,
     for_keys,
+    on_copies,
     on_shards,
     reads_shards,
     split_lookup,
@@ -39,7 +40,7 @@ class SpreadView(PostgresView):
         """See View. Raises NodeDownError if the statement names a shop on a node that does not answer."""
         lookup = split_lookup(sql)
         if lookup is not None:
-            found = self.all(lookup.first, parameters)
+            found = self.all(on_copies(lookup.first, self._nodes.map), parameters)
             if not found:
                 return []
             sql, parameters = lookup.second, {**parameters, lookup.parameter: found[0][0]}
