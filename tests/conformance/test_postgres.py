@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import psycopg
 import pytest
@@ -27,6 +28,8 @@ from kalathi.marketplace.kernel.storage.opening import open_database
 from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter
 from kalathi.marketplace.kernel.storage.schema import METADATA
+from kalathi.marketplace.kernel.storage.spread.nodes import Node, Nodes, ShardMap
+from kalathi.marketplace.kernel.storage.spread.writing import NodeWriter
 from tests.databases import drop_postgres, emptied, empty_postgres, fresh_postgres, start_server
 from tests.market import until
 
@@ -130,6 +133,78 @@ def test_a_commit_with_a_lost_answer_is_recognised_by_its_mark(url: str) -> None
     writer._mark += 1  # A group that never reached the server.
     assert writer._has_happened(ended, 1) is False, "whatever has become of the transaction that has its id by now"
     assert writer.write([ChangeSet(_counter("b"))]) == [None]
+    writer.close()
+
+
+class LosingConnection(psycopg.Connection):
+    """Breaks after the group's second round trip, so that the answer to its COMMIT is lost."""
+
+    trips = 0
+
+    @contextlib.contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        with super().pipeline() as pipeline:
+            yield pipeline
+        self.trips += 1
+        if self.trips == 2:
+            raise psycopg.OperationalError("the connection is lost")
+
+
+def test_a_refused_set_stays_refused_when_the_answer_to_commit_is_lost(url: str) -> None:
+    connections: list[type[psycopg.Connection]] = [LosingConnection, psycopg.Connection]
+    writer = PostgresWriter(lambda: connections.pop(0).connect(url, autocommit=True))
+    refused = ChangeSet(Update("counters", {"name": "no such"}, {"value": 1}))
+    outcomes = writer.write([ChangeSet(_counter("a")), refused])
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], ConditionFailedError)
+    assert not connections
+    writer.close()
+
+
+class OneNode:
+    """The nodes of a cluster with one server, which is this one."""
+
+    def __init__(self) -> None:
+        self.node = Node(1, "here", 1)
+        self.map = ShardMap([("node_marks", 1, -(2**31), self.node)], self.node)
+        self.doubts = 0
+
+    def is_down(self, _node: Node) -> bool:
+        return False
+
+    def doubt(self) -> None:
+        self.doubts += 1
+
+
+def test_a_warning_of_a_commit_makes_the_writer_look_for_its_mark(url: str) -> None:
+    """Citus says so if a node has not answered a COMMIT, and tells the client that all is well."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE WARNING 'failed to commit'; RETURN NULL; END $$"
+        )
+        connection.execute(
+            "CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON counters DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION warn()"
+        )
+    connected: list[psycopg.Connection] = []
+
+    def connect() -> psycopg.Connection:
+        connected.append(psycopg.connect(url, autocommit=True))
+        return connected[-1]
+
+    nodes = OneNode()
+    writer = NodeWriter(connect, cast(Nodes, nodes), nodes.node)
+    refused = ChangeSet(Update("counters", {"name": "no such"}, {"value": 1}))
+    outcomes = writer.write([ChangeSet(_counter("a")), refused])
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], ConditionFailedError)
+    assert len(connected) == 2, "the mark is read on a new connection"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP FUNCTION warn CASCADE")
+        assert connection.execute("SELECT count(*), max(mark) FROM node_marks").fetchone() == (1, 1)
+    assert writer.write([ChangeSet(_counter("b"))]) == [None]
+    assert len(connected) == 2
     writer.close()
 
 

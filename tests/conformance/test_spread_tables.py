@@ -3,20 +3,27 @@ shop."""
 
 import ast
 import logging
+import random
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import UniqueConstraint
 
 import kalathi.marketplace
 from kalathi.marketplace.kernel.storage.database import Database
+from kalathi.marketplace.kernel.storage.migrating import HEAD
 from kalathi.marketplace.kernel.storage.schema import METADATA
+from kalathi.marketplace.kernel.storage.spread.distributing import make_plan
+from kalathi.marketplace.kernel.storage.spread.hashing import hash_text
 from kalathi.marketplace.kernel.storage.spread.tables import BY_COLUMN, ON_COORDINATOR, REFERENCE
+from kalathi.marketplace.kernel.storage.spread.targets import DistributeError, is_spread
 from kalathi.marketplace.kernel.storage.statements import positional
 from kalathi.marketplace.shops.store import count_shops
+from tests.databases import drop_postgres, fresh_postgres, server_url
 from tests.statement_shapes import EXCEPTIONS, MADE_FROM_NAMES, StatementLog, find_unbound, normalise_spaces
 
 _EXCEPTIONS = [text for texts in EXCEPTIONS.values() for text in texts]
@@ -88,3 +95,22 @@ def _texts_by_source() -> list[list[str]]:
         ]
         for tree in trees
     ]
+
+
+def test_the_hash_of_texts_is_that_of_postgresql() -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chosen = random.Random(seed)
+    texts = ["".join(chosen.choices("abcXYZ019-_.αβγ€ 🧺", k=length)) for length in range(40) for _ in range(10)]
+    with psycopg.connect(server_url()) as connection:
+        rows = connection.execute('SELECT t, hashtext(t COLLATE "C") FROM unnest(%s::text[]) t', [texts]).fetchall()
+    assert [(text, hash_text(text)) for text, _ in rows] == rows
+
+
+def test_a_database_without_citus_is_not_spread_and_the_command_says_what_is_missing() -> None:
+    url = fresh_postgres()
+    with psycopg.connect(url) as connection:
+        assert not is_spread(connection)
+    with pytest.raises(DistributeError, match="Install it on each server"):
+        make_plan(url, HEAD)
+    drop_postgres(url)

@@ -67,9 +67,9 @@ async def worker_rests(worker: Worker) -> None:
         await until(lambda before=before: worker.last_turn_at != before)  # type: ignore[misc]  # Of a lambda with a default.
 
 
-async def _plan(database: Database, subject: str, time: FakeTime) -> None:
+async def _plan(database: Database, subject: str, time: FakeTime, shop_id: str = "shop") -> None:
     await database.commit(
-        ChangeSet(due.plan(DueKind.EXPIRY, "shop", subject, 1, due_at=time.millis, anchor_at=time.millis))
+        ChangeSet(due.plan(DueKind.EXPIRY, shop_id, subject, 1, due_at=time.millis, anchor_at=time.millis))
     )
 
 
@@ -242,6 +242,51 @@ async def test_no_job_starts_while_results_cannot_be_written(tmp_path: Path) -> 
     await running
     await worker.drain()
     assert await _left(database) == []
+    await database.close()
+
+
+class TwoPlaces(SqliteDatabase):
+    """A database with shops at two places, of which one may be away."""
+
+    is_away = False
+
+    def place_of(self, key: str) -> str:
+        return "away" if key == "away" else "here"
+
+    async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
+        outcomes: list[Exception | None] = []
+        for changes in sets:
+            places = {self.place_of(str(row[0])) for part in changes.guarded_many for row in part.rows}
+            assert len(places) <= 1, "the results of each place are written by themselves"
+            is_refused = self.is_away and "away" in places
+            outcomes += [StorageError("no answer")] if is_refused else await super().commit_each([changes])
+        return outcomes
+
+
+async def test_results_of_a_place_that_is_away_hold_up_no_other_place(tmp_path: Path) -> None:
+    database, time, gate = TwoPlaces(tmp_path / "kalathi.db"), FakeTime(), Gate(slots=4)
+    gate.opened.set()
+    worker = Worker(database, BusinessClock(0, time), [gate.kind])
+    running = asyncio.create_task(worker.run())
+    database.is_away = True
+    await _plan(database, "a1", time, shop_id="away")
+    await until(lambda: len(gate.begun) == 1)
+    for number in range(20):
+        await _plan(database, f"o{number}", time)
+        await _plan(database, f"b{number}", time, shop_id="away")
+    async with asyncio.timeout(20):
+        while sum(name.startswith("o") for name in await _left(database)):
+            await asyncio.sleep(0.002)
+    away = [row.subject for row in gate.begun if row.shop_id == "away"]
+    assert len(away) <= 4, "no attempt begins that cannot be recorded"
+    database.is_away = False
+    async with asyncio.timeout(20):
+        while await _left(database):
+            await asyncio.sleep(0.002)
+    assert sorted(row.subject for row in gate.begun) == sorted({row.subject for row in gate.begun}), "once each"
+    worker.end()
+    await running
+    await worker.drain()
     await database.close()
 
 

@@ -6,10 +6,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from kalathi.cli import main
 from kalathi.marketplace.kernel.metrics import Metrics
 from kalathi.marketplace.kernel.settings import setting_fields
 
@@ -89,3 +91,29 @@ def test_the_compose_file_of_production_gives_what_production_needs() -> None:
     assert [name for name, service in compose["services"].items() if "ports" in service] == ["proxy"]
     images = [service.get("image", "") for service in compose["services"].values()]
     assert not [image for image in images if image and not re.search(r":\d", image)]
+
+
+def test_the_compose_file_of_a_cluster_spreads_the_database_before_it_is_served() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.cluster.yaml").read_text("utf-8"))
+    services = compose["services"]
+    known = {f"KALATHI_{field.name.upper()}" for field in setting_fields()}
+    ours = {name: service for name, service in services.items() if "build" in service}
+    for service in ours.values():
+        assert set(service["environment"]) <= known
+        assert service["command"][0] in main.commands
+        assert set(re.findall(r"--[a-z-]+", " ".join(service["command"]))) <= {"--no-worker", "--watch-port"}
+    order = ["market", *_waits_for(services, "market")]
+    assert order == ["market", "spread", "tables", "cluster", "coordinator", "node1", "node2"]
+    known_nodes = re.findall(r"citus_add_node\('(\w+)', 5432\)", " ".join(services["cluster"]["command"]))
+    assert known_nodes == ["node1", "node2"]
+    # Nothing is published beyond this machine.
+    assert {name: service["ports"] for name, service in services.items() if "ports" in service} == {
+        "market": ["127.0.0.1:8090:8090"]
+    }
+    assert not [one["image"] for one in services.values() if "image" in one and not re.search(r":\d", one["image"])]
+
+
+def _waits_for(services: dict[str, Any], name: str) -> list[str]:
+    """The services that a service waits for, the nearest first."""
+    before = list(services[name].get("depends_on", {}))
+    return [*before, *(other for one in before for other in _waits_for(services, one))]

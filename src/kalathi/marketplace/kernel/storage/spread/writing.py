@@ -87,7 +87,7 @@ def _list_parts(changes: ChangeSet) -> Iterable[Part]:
     return (*changes.guarded, *changes.guarded_many, *changes.inserts, *changes.inserts_many)
 
 
-class _NodeWriter(PostgresWriter):
+class NodeWriter(PostgresWriter):
     """The writer of one lane."""
 
     def __init__(self, connect: Callable[[], Connection[Any]], nodes: Nodes, lane: Lane) -> None:
@@ -243,9 +243,9 @@ class Lanes:
         if writer is None:
             bare: PostgresWriter
             if isinstance(lane, Node):
-                bare = _NodeWriter(partial(self._nodes.connect, lane), self._nodes, lane)
+                bare = NodeWriter(partial(self._nodes.connect, lane), self._nodes, lane)
             elif lane == SEVERAL:
-                bare = _NodeWriter(self._connect, self._nodes, lane)
+                bare = NodeWriter(self._connect, self._nodes, lane)
             else:
                 bare = PostgresWriter(self._nodes.connect_coordinator, SpreadForms())
             self._writers.append(bare)
