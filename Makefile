@@ -23,13 +23,14 @@ HOSTILE := tests/e2e/test_hostile_connections.py tests/e2e/test_odd_receivers.py
   tests/unit/test_connections.py tests/unit/test_answers.py tests/unit/test_guard.py tests/unit/test_dialing.py \
   tests/unit/test_redirects.py tests/unit/test_terminal.py tests/unit/test_secret_flags.py
 
-.PHONY: help demo test check style types unit browser attack chaos checkups bench docs texts client pictures pins test-lowest release platforms format clean
+.PHONY: help demo test check style types unit browser attack chaos cluster checkups bench docs texts client pictures pins test-lowest release platforms format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
 	@echo "make test    everything that checks the project"
 	@echo "make check   the quick part: format, lint, imports, types, unit tests"
 	@echo "make chaos   hundreds of kills, months of random days, a million deliveries; takes an hour"
+	@echo "make cluster  the tests of a spread database; KALATHI_TEST_CITUS names a cluster"
 	@echo "make attack  hostile requests, connections and receivers against real processes; takes minutes"
 	@echo "make checkups  each broken receiver against every check of a checkup; takes ten minutes"
 	@echo "make bench   the figures, each as a ratio measured in this run"
@@ -91,6 +92,12 @@ chaos: .venv/made-dev
 	  tests/e2e/test_crash.py tests/virtual/test_days.py tests/virtual/test_simulation.py \
 	  tests/virtual/test_connector_days.py tests/virtual/test_connector_memory.py \
 	  tests/virtual/test_publishing_days.py tests/virtual/test_publishing_size.py tests/exhaustive/test_races.py
+
+# KALATHI_TEST_CITUS names the coordinator of a Citus cluster on this machine, as a superuser (CONTRIBUTING.md).
+cluster: .venv/made-dev
+	KALATHI_TEST_DATABASE=postgresql $(BIN)/pytest -q -n 2 $(IN_TURN) $(WITHOUT_THE_MARKETPLACES_DATABASE:%=--ignore=%) \
+	  tests/contract tests/conformance tests/virtual
+	$(BIN)/pytest -q tests/e2e/test_crash.py tests/e2e/test_spread.py tests/e2e/test_node_down.py
 
 attack: .venv/made-dev
 	KALATHI_ATTACK_EXAMPLES=500 $(AT_MOST_TEN_MINUTES) $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) tests/attack $(HOSTILE)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kalathi.marketplace.kernel.metrics import Metrics
-from kalathi.marketplace.kernel.storage.schema import METADATA
+from kalathi.marketplace.kernel.storage.spread.tables import BY_COLUMN, ON_COORDINATOR, REFERENCE
 from tests.databases import drop_postgres, empty_postgres, fresh_postgres, postgres_tools
 
 pytestmark = pytest.mark.anyio
@@ -128,11 +128,15 @@ def test_the_compose_file_leaves_the_mode_to_the_operator() -> None:
         assert service["cap_drop"] == ["ALL"]
 
 
-def test_the_scale_page_lists_every_table_not_keyed_by_shop() -> None:
+def test_the_scale_page_has_the_place_of_every_table_that_is_not_with_its_shop() -> None:
     page = (ROOT / "docs" / "scale.md").read_text("utf-8")
-    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    tables = METADATA.tables.items()
-    assert named == {name for name, table in tables if next(iter(table.primary_key.columns)).name != "shop_id"}
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ([^|]+) \|", page, re.MULTILINE)
+    named = {name: place for names, place in rows for name in re.findall(r"`(\w+)`", names)}
+    by_column = {table for table, column in BY_COLUMN.items() if column != "shop_id"}
+    assert {name for name, place in named.items() if place.startswith("by the ")} == by_column
+    assert {name for name, place in named.items() if place == "a copy on every node"} == REFERENCE
+    assert {name for name, place in named.items() if place == "on the coordinator"} == ON_COORDINATOR
+    assert len(named) == len(by_column) + len(REFERENCE) + len(ON_COORDINATOR)
 
 
 def test_commands_and_files_named_in_the_docs_exist() -> None:
