@@ -133,7 +133,13 @@ class _VersionView:
         raise NotImplementedError
 
     def for_each(
-        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+        self,
+        names: Sequence[str],
+        keys: Sequence[tuple[str | int, ...]],
+        sql: str,
+        parameters: Mapping[str, Value],
+        *,
+        is_complete: bool = True,
     ) -> list[Row]:
         raise NotImplementedError
 

@@ -1,11 +1,22 @@
 """The parts of a spread database that need no cluster: lanes, second forms of statements, and keys by place."""
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from psycopg import Connection
 
+from kalathi.marketplace.kernel.due import (
+    DueKind,
+    DueRow,
+    Wanted,
+    find_due,
+    find_earliest_by_kind,
+    find_next_due_millis,
+)
 from kalathi.marketplace.kernel.keys import DrawnKeys, KeyReserve
 from kalathi.marketplace.kernel.storage.changes import (
     ChangeSet,
@@ -17,8 +28,9 @@ from kalathi.marketplace.kernel.storage.changes import (
     Update,
     UpdateMany,
 )
+from kalathi.marketplace.kernel.storage.database import Row
 from kalathi.marketplace.kernel.storage.spread.hashing import hash_text
-from kalathi.marketplace.kernel.storage.spread.nodes import Node, ShardMap
+from kalathi.marketplace.kernel.storage.spread.nodes import Node, NodeDownError, Nodes, ShardMap
 from kalathi.marketplace.kernel.storage.spread.statements import (
     SpreadForms,
     find_list,
@@ -30,8 +42,10 @@ from kalathi.marketplace.kernel.storage.spread.statements import (
     with_list,
 )
 from kalathi.marketplace.kernel.storage.spread.tables import BY_COLUMN
+from kalathi.marketplace.kernel.storage.spread.view import SpreadView
 from kalathi.marketplace.kernel.storage.spread.writing import COORDINATOR, SEVERAL, choose_lane
 from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
+from kalathi.marketplace.webhooks.store import find_events
 
 NOON = datetime(2026, 11, 30, 10, tzinfo=UTC)
 NODES = [Node(group, "db", 5432 + group) for group in (1, 2)]
@@ -217,3 +231,28 @@ async def test_a_reserve_has_codes_for_every_place_although_one_place_uses_none(
     # Three of four numbers are used, so little more than four thousand are reserved.
     assert row is not None and row[0] <= 6000
     await database.close()
+
+
+class NodesAway:
+    """The nodes of a cluster, of which none answers."""
+
+    map = MAP
+
+    def read_each(self, statements: Mapping[Node, object], *, is_complete: bool) -> list[Row]:
+        if is_complete:
+            raise NodeDownError(next(iter(statements)))
+        return []
+
+
+def test_the_events_of_a_node_that_is_away_are_not_taken_for_deleted_ones() -> None:
+    """A due delivery whose event is deleted ends without an attempt."""
+    view = SpreadView(cast(Connection[Any], None), cast(Nodes, NodesAway()), snapshot=False)
+    row = DueRow(DueKind.DELIVERY, FIRST, "o", 1, 0, 0, 0)
+    with pytest.raises(NodeDownError):
+        find_events(view, [row])
+    with pytest.raises(NodeDownError):
+        find_next_due_millis(view)
+    # The jobs of other nodes are found all the same.
+    wanted = Wanted(DueKind.DELIVERY, 1, 1, 10, lambda _: 4, shops=[FIRST])
+    assert find_due(view, wanted).rows == []
+    assert find_earliest_by_kind(view) == {}

@@ -168,7 +168,8 @@ def _find_deliveries(view: View, wanted: Wanted) -> Found:
         share = -(-wanted.limit // len(some))
         keys = [(shop_id, min(most[shop_id], share) + len(wanted.held.get(shop_id, ()))) for shop_id in some]
         parameters = {**_times(wanted), "listened_until": _NEVER if wanted.of_listeners else wanted.real_millis}
-        found = view.for_each(("shop_id", "most"), keys, _DELIVERIES_IN_ORDER[view.dialect], parameters)
+        sql = _DELIVERIES_IN_ORDER[view.dialect]
+        found = view.for_each(("shop_id", "most"), keys, sql, parameters, is_complete=False)
         counts = Counter(row[1] for row in found)
         asked += some
         more += [shop_id for shop_id, count in keys if counts[shop_id] >= count]

@@ -46,10 +46,17 @@ class View(Protocol):
         ...
 
     def for_each(
-        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+        self,
+        names: Sequence[str],
+        keys: Sequence[tuple[str | int, ...]],
+        sql: str,
+        parameters: Mapping[str, Value],
+        *,
+        is_complete: bool = True,
     ) -> list[Row]:
         """Run the statement for each key in turn, with the key's values as its parameters `names`, and return all rows,
-        in one round trip. Needs at least one key."""
+        in one round trip. Needs at least one key. If the database is spread over nodes, the rows of a node that does
+        not answer raise StorageError, or without `is_complete` are missing."""
         ...
 
     def each_shard(self, sql: str, parameters: Mapping[str, Value], *, is_complete: bool = False) -> list[Row]:

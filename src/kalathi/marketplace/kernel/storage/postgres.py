@@ -99,7 +99,13 @@ class PostgresView:
         return connection.execute(text, values, binary=True).fetchall()
 
     def for_each(
-        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+        self,
+        names: Sequence[str],
+        keys: Sequence[tuple[str | int, ...]],
+        sql: str,
+        parameters: Mapping[str, Value],
+        *,
+        is_complete: bool = True,
     ) -> list[Row]:
         """See View."""
         types = tuple("bigint" if isinstance(value, int) else "text" for value in keys[0])
@@ -134,7 +140,13 @@ class _NoView:
         raise _ViewNeededError
 
     def for_each(
-        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+        self,
+        names: Sequence[str],
+        keys: Sequence[tuple[str | int, ...]],
+        sql: str,
+        parameters: Mapping[str, Value],
+        *,
+        is_complete: bool = True,
     ) -> list[Row]:
         raise _ViewNeededError
 

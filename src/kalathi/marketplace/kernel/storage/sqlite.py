@@ -54,7 +54,13 @@ class _SqliteView:
         return self.all(sql, parameters)
 
     def for_each(
-        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+        self,
+        names: Sequence[str],
+        keys: Sequence[tuple[str | int, ...]],
+        sql: str,
+        parameters: Mapping[str, Value],
+        *,
+        is_complete: bool = True,
     ) -> list[Row]:
         # There is no round trip to save: one combined statement takes as long as its parts.
         text, wanted = positional(sql)

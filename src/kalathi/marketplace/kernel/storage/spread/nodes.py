@@ -280,6 +280,10 @@ class Nodes:
         for node, answer in asked.items():
             try:
                 rows += answer.result()
+            except psycopg.errors.UndefinedTable as error:
+                # A shard has moved to another node, and its table here is gone.
+                self._read_map()
+                raise NodeLostError(node) from error
             except psycopg.OperationalError as error:
                 self.doubt()
                 if is_complete:

@@ -77,9 +77,15 @@ class SpreadView(PostgresView):
             raise NodeLostError(node) from error
 
     def for_each(
-        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+        self,
+        names: Sequence[str],
+        keys: Sequence[tuple[str | int, ...]],
+        sql: str,
+        parameters: Mapping[str, Value],
+        *,
+        is_complete: bool = True,
     ) -> list[Row]:
-        """See View. Keys with a shop are read on the nodes; those of nodes that do not answer are left out."""
+        """See View. Keys with a shop are read on their nodes."""
         if "shop_id" not in names:
             return super().for_each(names, keys, sql, parameters)
         shard_map, at = self._nodes.map, list(names).index("shop_id")
@@ -89,7 +95,7 @@ class SpreadView(PostgresView):
             by_shard = by_node.setdefault(shard_map.node_of(shop_id), {})
             by_shard.setdefault(shard_map.shard_of(shop_id), []).append(key)
         statements = {node: for_keys(names, by_shard, sql, parameters, shard_map) for node, by_shard in by_node.items()}
-        return self._nodes.read_each(statements, is_complete=False)
+        return self._nodes.read_each(statements, is_complete=is_complete)
 
     def each_shard(self, sql: str, parameters: Mapping[str, Value], *, is_complete: bool = False) -> list[Row]:
         """See View. The nodes have no common snapshot. So a complete answer is read twice: work that moves from one
