@@ -1,6 +1,7 @@
 """A database that is spread over the nodes of a Citus cluster: the same interface, with the second forms."""
 
 import contextlib
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -32,7 +33,8 @@ class SpreadDatabase(PostgresDatabase):
         super().__init__(url)
         self._lanes = Lanes(self._nodes, self._make_group_writer, self._connect_patiently)
         self.metrics.watch_queue(self._lanes.waiting)
-        self._lanes.forget_marks()
+        # A node that does not answer must not hold up the start.
+        threading.Thread(target=self._lanes.forget_marks, name="kalathi-marks", daemon=True).start()
 
     def place_of(self, key: str) -> str:
         """See Database."""
