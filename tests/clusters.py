@@ -47,6 +47,8 @@ def make_nodes_known(coordinator: str, name: str) -> str:
     servers = list_servers(coordinator)
     for server in servers:
         with psycopg.connect(server, autocommit=True) as connection:
+            # Of an attempt that failed halfway.
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             connection.execute(f"CREATE DATABASE {name}")
         with psycopg.connect(named(server, name), autocommit=True) as connection:
             connection.execute("CREATE EXTENSION citus")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -28,7 +28,8 @@ from kalathi.marketplace.kernel.storage.opening import open_database
 from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter
 from kalathi.marketplace.kernel.storage.schema import METADATA
-from kalathi.marketplace.kernel.storage.spread.nodes import Node, Nodes, ShardMap
+from kalathi.marketplace.kernel.storage.spread.nodes import Nodes
+from kalathi.marketplace.kernel.storage.spread.shard_map import Node, ShardMap
 from kalathi.marketplace.kernel.storage.spread.writing import NodeWriter
 from tests.databases import drop_postgres, emptied, empty_postgres, fresh_postgres, start_server
 from tests.market import until
@@ -169,8 +170,8 @@ class OneNode:
         self.map = ShardMap([("node_marks", 1, -(2**31), self.node)], self.node)
         self.doubts = 0
 
-    def is_down(self, _node: Node) -> bool:
-        return False
+    def find_down(self, _nodes: Iterable[Node]) -> None:
+        """Every node answers."""
 
     def doubt(self) -> None:
         self.doubts += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kalathi.marketplace.kernel.storage.spread.nodes import load_shards
+from kalathi.marketplace.kernel.storage.spread.shard_map import load_shards
 from tests.clusters import CITUS, NodeProcess, list_servers, named
 from tests.databases import drop_postgres, fresh_postgres
 from tests.e2e.processes import calling, endpoint, running, serve

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from kalathi.marketplace.kernel.storage import migrating
-from kalathi.marketplace.kernel.storage.spread.nodes import load_shards
+from kalathi.marketplace.kernel.storage.spread.shard_map import load_shards
 from kalathi.marketplace.kernel.storage.spread.targets import is_spread, list_targets
 from tests.clusters import CITUS, list_servers, make_nodes_known, named
 from tests.databases import drop_postgres, fresh_postgres

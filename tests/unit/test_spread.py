@@ -30,7 +30,8 @@ from kalathi.marketplace.kernel.storage.changes import (
 )
 from kalathi.marketplace.kernel.storage.database import Row
 from kalathi.marketplace.kernel.storage.spread.hashing import hash_text
-from kalathi.marketplace.kernel.storage.spread.nodes import Node, NodeDownError, Nodes, ShardMap
+from kalathi.marketplace.kernel.storage.spread.nodes import NodeDownError, Nodes
+from kalathi.marketplace.kernel.storage.spread.shard_map import Node, ShardMap
 from kalathi.marketplace.kernel.storage.spread.statements import (
     SpreadForms,
     find_list,
@@ -43,7 +44,7 @@ from kalathi.marketplace.kernel.storage.spread.statements import (
 )
 from kalathi.marketplace.kernel.storage.spread.tables import BY_COLUMN
 from kalathi.marketplace.kernel.storage.spread.view import SpreadView
-from kalathi.marketplace.kernel.storage.spread.writing import COORDINATOR, SEVERAL, choose_lane
+from kalathi.marketplace.kernel.storage.spread.writing import COORDINATOR, SEVERAL, Fenced, choose_lane
 from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from kalathi.marketplace.webhooks.store import find_events
 
@@ -92,7 +93,7 @@ _ORDER = {"shop_id": FIRST, "code": "c"}
         (ChangeSet(UpdateMany("listings", ("quantity",), ("shop_id", "shop_uid"), (), [(1, SECOND, "a")])), NODES[1]),
         (ChangeSet(Insert("sessions", {"session_hash": b""})), COORDINATOR),
         # A condition on the coordinator, as of the owner of a shard, makes no second node.
-        (ChangeSet(Holds("shards", {"shard": 1}, {"token": 1}), Delete("due", {"shop_id": FIRST})), NODES[0]),
+        (ChangeSet(Holds("shards", {"shard": 1}, {"token": 1}), Delete("due", {"shop_id": FIRST})), Fenced(NODES[0])),
         (ChangeSet(Holds("shards", {"shard": 1}, {"token": 1})), COORDINATOR),
         (ChangeSet(Update("orders", _ORDER, {}), Insert("directory", {"code": SECOND, "shop_id": FIRST})), SEVERAL),
         (ChangeSet(Delete("due", {"shop_id": FIRST}), Delete("due", {"shop_id": SECOND})), SEVERAL),

@@ -38,14 +38,15 @@ class Recorder:
         database: Database,
         fence: Fence,
         settled: Callable[[Result], None],
+        outdated: Callable[[Result], None],
         put_off: Callable[[Result], Awaitable[None]],
         resumed: Callable[[], None],
     ) -> None:
         """`fence` returns the conditions under which results for these shops may be written. `settled` is called for
-        each result that was written, or refused because the row or its shard has changed; `put_off` for a result that
-        the database will never accept; `resumed` when a place can be written again."""
+        each result that was written; `outdated` for each that was refused because the row or its shard has changed;
+        `put_off` for a result that the database will never accept; `resumed` when a place can be written again."""
         self._database = database
-        self._make = partial(_PlaceRecorder, database, fence, settled, put_off, resumed)
+        self._make = partial(_PlaceRecorder, database, fence, settled, outdated, put_off, resumed)
         self._places: dict[str, _PlaceRecorder] = {}
 
     def add(self, result: Result) -> None:
@@ -81,12 +82,14 @@ class _PlaceRecorder:
         database: Database,
         fence: Fence,
         settled: Callable[[Result], None],
+        outdated: Callable[[Result], None],
         put_off: Callable[[Result], Awaitable[None]],
         resumed: Callable[[], None],
     ) -> None:
         self._database = database
         self._fence = fence
         self._settled = settled
+        self._outdated = outdated
         self._put_off = put_off
         self._resumed = resumed
         self._results: list[Result] = []
@@ -140,10 +143,11 @@ class _PlaceRecorder:
         for result, refusal in zip(results, refusals, strict=True):
             if isinstance(refusal, StorageError):
                 kept.append(result)
-            elif refusal is None or isinstance(refusal, ConditionFailedError):
-                if refusal is not None:
-                    log_outdated(result.row)
+            elif refusal is None:
                 self._settled(result)
+            elif isinstance(refusal, ConditionFailedError):
+                log_outdated(result.row)
+                self._outdated(result)
             else:
                 # Repeated at once, the job would be repeated for ever.
                 _log.error("outcome_refused", kind=result.row.kind, subject=result.row.subject, error=str(refusal))

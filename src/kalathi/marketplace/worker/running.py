@@ -84,6 +84,7 @@ class Worker:
             database,
             lambda shops: self._ownership.fence(shops) if self._ownership else [],
             self._settle,
+            self._note_outdated,
             self._put_off,
             self.wake,
         )
@@ -331,6 +332,16 @@ class Worker:
         now."""
         result.queue.let_go(result.row)
         self._awake.set()
+        if self._ownership is not None:
+            self._ownership.jobs_ended()
+
+    def _note_outdated(self, result: Result) -> None:
+        """Let go of a row whose result was refused. If the database has several places, hold it for a while: its shop
+        may have moved to another one, and until the database knows this, we would read the old row again and again."""
+        if self._database.count_places() == 1:
+            self._settle(result)
+            return
+        self._cool(result.queue, result.row)
         if self._ownership is not None:
             self._ownership.jobs_ended()
 

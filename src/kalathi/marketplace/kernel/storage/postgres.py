@@ -22,6 +22,7 @@ from psycopg import Connection
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, NewJob, News, StorageError, Value
 from kalathi.marketplace.kernel.storage.database import Command, Database, Query, Row, T
 from kalathi.marketplace.kernel.storage.group import GroupWriter
+from kalathi.marketplace.kernel.storage.postgres_connecting import CONNECT_SECONDS, KEEPALIVE, OF_EACH_CONNECTION
 from kalathi.marketplace.kernel.storage.postgres_notifying import Notifier
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter, is_lost
 from kalathi.marketplace.kernel.storage.statements import positional
@@ -34,24 +35,9 @@ _POINTS_OF_A_THREAD: Final = 8
 _OF_THE_SERVER: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 # The most attempts at a read, each on another connection because the one before was lost.
 _MOST_ATTEMPTS: Final = 5
-_CONNECT_SECONDS: Final = 5
 _PATIENCE_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.1
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# Notice a server that vanished without closing the connection within half a minute.
-_KEEPALIVE: Final[dict[str, Any]] = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-}
-
-
-# On the server's side: a transaction of an unreachable process must not keep its rows locked.
-_OF_EACH_CONNECTION: Final = (
-    "SET idle_in_transaction_session_timeout = 20000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;"
-    " SET tcp_keepalives_count = 3"
-)
 
 
 class PostgresView:
@@ -108,10 +94,17 @@ class PostgresView:
         is_complete: bool = True,
     ) -> list[Row]:
         """See View."""
-        types = tuple("bigint" if isinstance(value, int) else "text" for value in keys[0])
-        text, others = _for_each_statement(tuple(names), types, sql)
-        columns: list[Any] = [list(column) for column in zip(*keys, strict=True)]
-        return self._fetch(self._connection, text, [*columns, *(parameters[name] for name in others)])
+        return self._fetch(self._connection, *make_for_each(names, keys, sql, parameters))
+
+
+def make_for_each(
+    names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+) -> tuple[bytes, list[Any]]:
+    """Return the statement over arrays of keys, and its values."""
+    types = tuple("bigint" if isinstance(value, int) else "text" for value in keys[0])
+    text, others = _for_each_statement(tuple(names), types, sql)
+    columns: list[Any] = [list(column) for column in zip(*keys, strict=True)]
+    return text, [*columns, *(parameters[name] for name in others)]
 
 
 @cache
@@ -314,13 +307,17 @@ class PostgresDatabase(Database):
             self._open.add(connection)
         return connection
 
+    def _connect_once(self) -> Connection:
+        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, **KEEPALIVE)
+        connection.execute(OF_EACH_CONNECTION)
+        return connection
+
     def _connect_patiently(self) -> Connection:
         """Return a new connection. Wait for a server that is unreachable, for example during its restart, until 10
         seconds after the first failure. Raises StorageError."""
         while True:
             try:
-                connection = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, **_KEEPALIVE)
-                connection.execute(_OF_EACH_CONNECTION)
+                connection = self._connect_once()
             except psycopg.Error as error:
                 now = time.monotonic()
                 since = self._down_since = self._down_since or now

@@ -2,12 +2,11 @@
 
 import contextlib
 import threading
-import weakref
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-import psycopg
 from psycopg import Connection
 
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
@@ -15,11 +14,13 @@ from kalathi.marketplace.kernel.storage.database import T
 from kalathi.marketplace.kernel.storage.group import GroupWriter
 from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter
-from kalathi.marketplace.kernel.storage.spread.nodes import OF_EACH_CONNECTION, NodeLostError, Nodes, cut_all
+from kalathi.marketplace.kernel.storage.spread.nodes import OF_CITUS, NodeLostError, Nodes, OpenConnections
 from kalathi.marketplace.kernel.storage.spread.view import SpreadView
 from kalathi.marketplace.kernel.storage.spread.writing import Lanes
 
 _MOST_ATTEMPTS: Final = 3
+_PATIENCE_SECONDS: Final = 10.0
+_PAUSE_SECONDS: Final = 0.1
 
 
 class SpreadDatabase(PostgresDatabase):
@@ -28,10 +29,12 @@ class SpreadDatabase(PostgresDatabase):
     def __init__(self, url: str) -> None:
         """Read the map of the nodes. Raises psycopg.Error, StorageError."""
         # Connections to the node that the URL names.
-        self._entries: weakref.WeakSet[Connection[Any]] = weakref.WeakSet()
+        self._entries = OpenConnections()
         self._nodes = Nodes(url, changed=self._note_change_of_nodes)
         super().__init__(url)
-        self._lanes = Lanes(self._nodes, self._make_group_writer, self._connect_patiently)
+        self._lanes = Lanes(
+            self._nodes, self._make_group_writer, self._connect_patiently, self._connect_coordinator_patiently
+        )
         self.metrics.watch_queue(self._lanes.waiting)
         # A node that does not answer must not hold up the start.
         threading.Thread(target=self._lanes.forget_marks, name="kalathi-marks", daemon=True).start()
@@ -75,15 +78,21 @@ class SpreadDatabase(PostgresDatabase):
                 return super()._on_a_connection(work)
         return super()._on_a_connection(work)
 
-    def _connect_patiently(self) -> Connection[Any]:
-        connection = super()._connect_patiently()
-        try:
-            connection.execute(OF_EACH_CONNECTION)
-        except psycopg.Error as error:
-            connection.close()
-            raise StorageError(str(error)) from error
+    def _connect_once(self) -> Connection[Any]:
+        connection = super()._connect_once()
         self._entries.add(connection)
+        connection.execute(OF_CITUS)
         return connection
+
+    def _connect_coordinator_patiently(self) -> Connection[Any]:
+        """Wait ten seconds for a coordinator that restarts. Raises StorageError."""
+        ends_at = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return self._nodes.connect_coordinator()
+            except StorageError:
+                if time.monotonic() > ends_at or self._hurried.wait(_PAUSE_SECONDS):
+                    raise
 
     def _connect_notifier(self) -> Connection[Any]:
         """All processes send and receive at the coordinator, because a NOTIFY does not reach other servers."""
@@ -92,5 +101,5 @@ class SpreadDatabase(PostgresDatabase):
     def _note_change_of_nodes(self) -> None:
         """Wake the worker: a node has gone or come back. Cut the connections whose statements may wait for it. Runs on
         a thread."""
-        cut_all(self._entries)
+        self._entries.cut()
         self._notify_all(None)

@@ -34,7 +34,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_dist_
 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')"""
 _OTHERS: Final = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-AND backend_type = 'client backend' AND application_name NOT LIKE 'citus%%'"""
+AND COALESCE(backend_type, 'client backend') = 'client backend' AND application_name NOT LIKE 'citus%%'"""
 _NODES: Final = """
 SELECT groupid, nodename, nodeport, isactive, shouldhaveshards FROM pg_dist_node WHERE noderole = 'primary'
 ORDER BY groupid"""

@@ -5,7 +5,6 @@ every second whether it answers. All other threads rely on that: a call for a sh
 and the connections to it are cut, so that no thread waits for it.
 """
 
-import bisect
 import contextlib
 import os
 import socket
@@ -14,8 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import psycopg
 import structlog
@@ -23,7 +21,8 @@ from psycopg import Connection
 
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.database import Row
-from kalathi.marketplace.kernel.storage.spread.hashing import hash_text
+from kalathi.marketplace.kernel.storage.postgres_connecting import KEEPALIVE, OF_EACH_CONNECTION
+from kalathi.marketplace.kernel.storage.spread.shard_map import Node, ShardMap, load_shards
 
 _log = structlog.get_logger("kalathi.database")
 
@@ -33,82 +32,18 @@ _GUARD_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 2.0
 _MAP_SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 2
+# A map that is younger is not read again by a thread that found it old.
+_YOUNG_SECONDS: Final = 0.2
+# A node that is not in the map for so long is watched no longer.
+_ABSENT_SECONDS: Final = 60.0
 _THREADS_OF_A_NODE: Final = 2
-_PROBE: Final = "1:Καλάθι, a basket"
 
 # One connection of Citus to each node, so that a transaction of one node has one part; and an end for statements that
 # wait for another node.
-OF_EACH_CONNECTION: Final = (
+OF_CITUS: Final = (
     "SET citus.max_adaptive_executor_pool_size = 1; SET citus.multi_shard_modify_mode = 'sequential';"
     " SET statement_timeout = 10000"
 )
-_SHARDS: Final = """
-SELECT s.logicalrelid::text, s.shardid, s.shardminvalue::int, n.groupid, n.nodename, n.nodeport
-FROM pg_dist_shard s JOIN pg_dist_placement p ON p.shardid = s.shardid JOIN pg_dist_node n ON n.groupid = p.groupid
-WHERE s.shardminvalue IS NOT NULL AND n.noderole = 'primary' ORDER BY s.shardminvalue::int"""
-# The copies of reference tables on the node that the URL names.
-_COPIES: Final = """
-SELECT s.logicalrelid::text, s.shardid FROM pg_dist_shard s JOIN pg_dist_partition t ON t.logicalrelid = s.logicalrelid
-JOIN pg_dist_placement p ON p.shardid = s.shardid JOIN pg_dist_local_group g ON g.groupid = p.groupid
-WHERE t.partmethod = 'n' AND t.repmodel = 't'"""
-_COORDINATOR: Final = "SELECT groupid, nodename, nodeport FROM pg_dist_node WHERE groupid = 0 AND noderole = 'primary'"
-
-
-class Node(NamedTuple):
-    """A server of the cluster. The group of the coordinator is 0."""
-
-    group: int
-    host: str
-    port: int
-
-
-class ShardMap:
-    """The shards of the tables: shard `n` of each table has the same range of hashes, and is on the same node."""
-
-    def __init__(
-        self,
-        rows: Sequence[tuple[str, int, int, Node]],
-        coordinator: Node | None,
-        copies: Mapping[str, int] = MappingProxyType({}),
-    ) -> None:
-        """Each row is a shard: its table, id, lowest hash and node, in the order of the hashes. `copies` are the ids of
-        the reference tables' copies on the node that the URL names."""
-        self.coordinator = coordinator
-        self.copies = copies
-        self._lowest = sorted({row[2] for row in rows})
-        places = {lowest: place for place, lowest in enumerate(self._lowest)}
-        self._nodes: dict[int, Node] = {places[lowest]: node for _, _, lowest, node in rows}
-        self._ids: dict[tuple[str, int], int] = {(table, places[lowest]): shard for table, shard, lowest, _ in rows}
-        self.nodes = sorted(set(self._nodes.values()))
-
-    def shard_of(self, value: str) -> int:
-        """Return the place of the shard with this value of the distribution column."""
-        return bisect.bisect_right(self._lowest, hash_text(value)) - 1
-
-    def node_of(self, value: str) -> Node:
-        """Return the node with this value."""
-        return self._nodes[self.shard_of(value)]
-
-    def shards_on(self, node: Node) -> list[int]:
-        """Return the places of a node's shards."""
-        return [place for place, at in self._nodes.items() if at == node]
-
-    def id_of(self, table: str, shard: int) -> int:
-        """Return the id of a table's shard; its table on the node is `<table>_<id>`."""
-        return self._ids[table, shard]
-
-
-def load_shards(connection: Connection[Any]) -> ShardMap:
-    """Read the map from any node. Raises psycopg.Error, and StorageError if this server hashes texts differently."""
-    row = connection.execute('SELECT hashtext(%s::text COLLATE "C")', [_PROBE]).fetchone()
-    if row is None or row[0] != hash_text(_PROBE):
-        raise StorageError("This PostgreSQL hashes texts in another way, so the nodes of shops are not known.")
-    found = [
-        (table, shard, lowest, Node(*node)) for table, shard, lowest, *node in connection.execute(_SHARDS).fetchall()
-    ]
-    first = connection.execute(_COORDINATOR).fetchone()
-    copies = dict(connection.execute(_COPIES).fetchall())
-    return ShardMap(found, Node(*first) if first else None, copies)
 
 
 class NodeDownError(StorageError):
@@ -118,12 +53,33 @@ class NodeDownError(StorageError):
         super().__init__(f"The database node {node.host}:{node.port} does not answer.")
 
 
-def cut_all(connections: Iterable[Connection[Any]]) -> None:
-    """Cut connections at which other threads may wait; these get an error at once."""
-    for connection in tuple(connections):
-        # A connection that another thread uses must not be closed here.
-        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
-            same.shutdown(socket.SHUT_RDWR)
+class OpenConnections:
+    """The connections of several threads to one server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[Connection[Any]] = weakref.WeakSet()
+
+    def add(self, connection: Connection[Any]) -> None:
+        """Add a connection; one that is closed and forgotten leaves by itself."""
+        with self._lock:
+            self._open.add(connection)
+
+    def cut(self) -> None:
+        """Cut all of them. Threads that wait at one get an error at once, and close it."""
+        for connection in self._list():
+            # A connection that another thread uses must not be closed here.
+            with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+                same.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close all of them. No thread may use them any more."""
+        for connection in self._list():
+            connection.close()
+
+    def _list(self) -> list[Connection[Any]]:
+        with self._lock:
+            return list(self._open)
 
 
 class NodeLostError(NodeDownError):
@@ -133,11 +89,11 @@ class NodeLostError(NodeDownError):
 class _Watched:
     """One node: whether it answers, its connections, and threads that read from it."""
 
-    def __init__(self, node: Node, connect: Callable[[Node], Connection[Any]]) -> None:
+    def __init__(self, node: Node, url: str) -> None:
         self.node = node
-        self._connect = connect
+        self._url = url
         self._local = threading.local()
-        self._open: weakref.WeakSet[Connection[Any]] = weakref.WeakSet()
+        self._open = OpenConnections()
         self._ends = threading.Event()
         self._hurry = threading.Event()
         self._answers = True
@@ -159,8 +115,16 @@ class _Watched:
 
     def connect(self) -> Connection[Any]:
         """Return a new connection to the node, which is cut when the node is down. Raises psycopg.Error."""
-        connection = self._connect(self.node)
+        connection = psycopg.connect(
+            self._url,
+            host=self.node.host,
+            port=self.node.port,
+            autocommit=True,
+            connect_timeout=_CONNECT_SECONDS,
+            **KEEPALIVE,
+        )
         self._open.add(connection)
+        connection.execute(f"{OF_EACH_CONNECTION}; {OF_CITUS}")
         return connection
 
     def own_connection(self) -> Connection[Any]:
@@ -176,17 +140,22 @@ class _Watched:
 
     def cut(self) -> None:
         """Cut all connections, so that no thread waits for an answer."""
-        cut_all(self._open)
+        self._open.cut()
 
-    def close(self) -> None:
-        """End the threads, and close the connections."""
+    def leave(self) -> None:
+        """Watch the node no longer, because it has no shards any more. Others may still use its connections."""
         self._ends.set()
         self._hurry.set()
-        self.cut()
+        self._readers.shutdown(wait=False)
+
+    def close(self) -> None:
+        """End the threads, and close the connections. Nobody may use them any more."""
+        self._ends.set()
+        self._hurry.set()
+        self._open.cut()
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._thread.join()
-        for connection in tuple(self._open):
-            connection.close()
+        self._open.close()
 
     def _run(self, text: bytes, values: Sequence[Any]) -> list[Row]:
         for is_last in (False, True):
@@ -206,16 +175,26 @@ class _Watched:
             self._hurry.wait(_ASK_SECONDS)
             self._hurry.clear()
             self._asked_at = time.monotonic()
-            try:
-                if connection is None or connection.closed:
-                    connection = self.connect()
-                connection.execute("SELECT 1")
-                self._answers = True
-            except psycopg.Error:
-                if connection is not None:
-                    connection.close()
-                self._answers = False
+            connection = self._ask_once(connection)
+            if connection is None:
+                # The old connection may have ended for any reason. Only a new one shows that the node is away.
+                connection = self._ask_once(None)
+            self._answers = connection is not None
             self._asked_at = None
+
+    def _ask_once(self, connection: Connection[Any] | None) -> Connection[Any] | None:
+        """Return a connection on which the node has answered; None if it has not."""
+        try:
+            if connection is None or connection.closed:
+                connection = self.connect()
+            connection.execute("SELECT 1")
+        except Exception as error:  # noqa: BLE001  (without this thread the node would never count as up or down again)
+            if not isinstance(error, psycopg.Error):
+                _log.exception("node_not_asked")
+            if connection is not None:
+                connection.close()
+            return None
+        return connection
 
 
 class Nodes:
@@ -227,9 +206,14 @@ class Nodes:
         self._url = url
         self._changed = changed
         self._ends = threading.Event()
-        with psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
-            self.map = load_shards(connection)
+        self._reading_map = threading.Lock()
+        self.map = self._load_map()
+        self._read_at = time.monotonic()
+        self._watching = threading.Lock()
         self._watched: dict[Node, _Watched] = {}
+        # The monotonic time at which a node was last in the map; nodes that were left.
+        self._seen_at: dict[Node, float] = {}
+        self._left: list[_Watched] = []
         self._watch_all()
         self._thread = threading.Thread(target=self._guard, name="kalathi-nodes", daemon=True)
         self._thread.start()
@@ -239,15 +223,19 @@ class Nodes:
         watched = self._watched.get(node)
         return watched is not None and watched.is_down()
 
+    def find_down(self, nodes: Iterable[Node]) -> Node | None:
+        """Return one of these nodes that does not answer; None if all do."""
+        return next((node for node in nodes if self.is_down(node)), None)
+
     def check_all(self) -> None:
-        """Raise NodeDownError if a node does not answer."""
-        for node in self._watched:
-            if self.is_down(node):
-                raise NodeDownError(node)
+        """Raise NodeDownError if a node with shops does not answer."""
+        down = self.find_down(self.map.nodes)
+        if down is not None:
+            raise NodeDownError(down)
 
     def doubt(self) -> None:
         """Ask all nodes now, because a statement has failed."""
-        for watched in self._watched.values():
+        for watched in self._list_watched():
             watched.doubt()
 
     def connect(self, node: Node) -> Connection[Any]:
@@ -260,17 +248,17 @@ class Nodes:
 
     def connect_coordinator(self) -> Connection[Any]:
         """Return a new connection to the coordinator, also if the URL names another node. Raises StorageError."""
-        coordinator = self.map.coordinator
-        try:
-            return psycopg.connect(self._url) if coordinator is None else self._connect(coordinator)
-        except psycopg.Error as error:
-            raise StorageError(str(error)) from error
+        if self.map.coordinator is None:
+            raise StorageError("The cluster's list of nodes has no coordinator (citus_set_coordinator_host).")
+        return self._reach(self.map.coordinator, _Watched.connect)
 
     def read_each(self, statements: Mapping[Node, tuple[bytes, Sequence[Any]]], *, is_complete: bool) -> list[Row]:
         """Run a statement on each of these nodes, side by side, and return all rows. Nodes that do not answer are left
         out, or with `is_complete` raise NodeDownError."""
         asked: dict[Node, Future[list[Row]]] = {}
         for node, (text, values) in statements.items():
+            if node not in self._watched:
+                self._watch_all()
             watched = self._watched.get(node)
             if watched is not None and not watched.is_down():
                 asked[node] = watched.read(text, values)
@@ -282,7 +270,7 @@ class Nodes:
                 rows += answer.result()
             except psycopg.errors.UndefinedTable as error:
                 # A shard has moved to another node, and its table here is gone.
-                self._read_map()
+                self.refresh()
                 raise NodeLostError(node) from error
             except psycopg.OperationalError as error:
                 self.doubt()
@@ -294,17 +282,24 @@ class Nodes:
         """End the threads and close the connections."""
         self._ends.set()
         self._thread.join()
-        for watched in self._watched.values():
+        for watched in (*self._list_watched(), *self._left):
             watched.close()
 
-    def _connect(self, node: Node) -> Connection[Any]:
-        connection = psycopg.connect(
-            self._url, host=node.host, port=node.port, autocommit=True, connect_timeout=_CONNECT_SECONDS
-        )
-        connection.execute(OF_EACH_CONNECTION)
-        return connection
+    def refresh(self) -> None:
+        """Read the map now, because a shard was not where it should be. Nodes that are new are watched a moment
+        later."""
+        with self._reading_map, contextlib.suppress(psycopg.Error, StorageError):
+            if time.monotonic() - self._read_at > _YOUNG_SECONDS:
+                self.map = self._load_map()
+                self._read_at = time.monotonic()
+
+    def _load_map(self) -> ShardMap:
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, **KEEPALIVE) as connection:
+            return load_shards(connection)
 
     def _reach(self, node: Node, connect: Callable[[_Watched], Connection[Any]]) -> Connection[Any]:
+        if node not in self._watched:
+            self._watch_all()  # It has just got its first shard.
         watched = self._watched.get(node)
         if watched is None or watched.is_down():
             raise NodeDownError(node)
@@ -315,23 +310,35 @@ class Nodes:
             raise NodeDownError(node) from error
 
     def _watch_all(self) -> None:
-        present = set(self.map.nodes)
-        gone = [watched for node, watched in self._watched.items() if node not in present]
-        kept = {node: watched for node, watched in self._watched.items() if node in present}
-        self._watched = kept | {node: _Watched(node, self._connect) for node in present - kept.keys()}
-        for watched in gone:
-            watched.close()
+        """Watch each node with shops, and the coordinator. A node may have none for a while, when shards are moved."""
+        present = {*self.map.nodes, *([self.map.coordinator] if self.map.coordinator else [])}
+        now = time.monotonic()
+        with self._watching:
+            for node in present:
+                self._seen_at[node] = now
+            for node in [node for node in self._watched if now - self._seen_at[node] > _ABSENT_SECONDS]:
+                self._left.append(self._watched[node])
+                self._watched[node].leave()
+                del self._watched[node]
+            for node in present - self._watched.keys():
+                self._watched[node] = _Watched(node, self._url)
+
+    def _list_watched(self) -> list[_Watched]:
+        with self._watching:
+            return [*self._watched.values()]
 
     def _guard(self) -> None:
         """Cut the connections of nodes that have gone down, and read the map again from time to time, because shards
         are moved while processes run."""
-        read_at = time.monotonic()
         while not self._ends.wait(_GUARD_SECONDS):
-            for watched in self._watched.values():
-                self._note(watched)
-            if time.monotonic() - read_at >= _MAP_SECONDS:
-                read_at = time.monotonic()
-                self._read_map()
+            try:
+                for watched in self._list_watched():
+                    self._note(watched)
+                if time.monotonic() - self._read_at >= _MAP_SECONDS:
+                    self._read_map()
+                self._watch_all()
+            except Exception:  # noqa: BLE001  (without this thread, no lost node would be noticed)
+                _log.exception("nodes_not_guarded")
 
     def _note(self, watched: _Watched) -> None:
         is_down = watched.is_down()
@@ -344,10 +351,9 @@ class Nodes:
             self._changed()
 
     def _read_map(self) -> None:
-        try:
-            with psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
-                self.map = load_shards(connection)
-        except (psycopg.Error, StorageError) as error:
-            _log.warning("map_of_nodes_not_read", error=str(error))
-        else:
-            self._watch_all()
+        with self._reading_map:
+            self._read_at = time.monotonic()
+            try:
+                self.map = self._load_map()
+            except (psycopg.Error, StorageError) as error:
+                _log.warning("map_of_nodes_not_read", error=str(error))

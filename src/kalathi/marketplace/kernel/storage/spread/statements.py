@@ -27,7 +27,7 @@ from kalathi.marketplace.kernel.storage.postgres_forms import (
     quoted,
     sql_type,
 )
-from kalathi.marketplace.kernel.storage.spread.nodes import ShardMap
+from kalathi.marketplace.kernel.storage.spread.shard_map import ShardMap
 from kalathi.marketplace.kernel.storage.spread.tables import BY_COLUMN, REFERENCE
 from kalathi.marketplace.kernel.storage.statements import positional
 

@@ -8,10 +8,11 @@ from psycopg import Connection
 
 from kalathi.marketplace.kernel.storage.changes import Value
 from kalathi.marketplace.kernel.storage.database import Row, pad_rows
-from kalathi.marketplace.kernel.storage.postgres import PostgresView
+from kalathi.marketplace.kernel.storage.postgres import PostgresView, make_for_each
 from kalathi.marketplace.kernel.storage.postgres_forms import plain
 from kalathi.marketplace.kernel.storage.postgres_writing import is_lost
-from kalathi.marketplace.kernel.storage.spread.nodes import Node, NodeLostError, Nodes, ShardMap
+from kalathi.marketplace.kernel.storage.spread.nodes import NodeLostError, Nodes
+from kalathi.marketplace.kernel.storage.spread.shard_map import Node, ShardMap
 from kalathi.marketplace.kernel.storage.spread.statements import (
     UNINDEXED,
     find_list,
@@ -66,9 +67,12 @@ class SpreadView(PostgresView):
 
     def _on_node(self, node: Node, sql: str, parameters: Mapping[str, Value]) -> list[Row]:
         text, names = positional(sql, "%s")
+        return self._fetch_on(node, text.encode(), [parameters[name] for name in names])
+
+    def _fetch_on(self, node: Node, text: bytes, values: list[Any]) -> list[Row]:
         connection = self._nodes.own_connection(node)
         try:
-            return self._fetch(connection, text.encode(), [parameters[name] for name in names])
+            return self._fetch(connection, text, values)
         except psycopg.Error as error:
             if not is_lost(connection, error):
                 raise
@@ -87,7 +91,12 @@ class SpreadView(PostgresView):
     ) -> list[Row]:
         """See View. Keys with a shop are read on their nodes."""
         if "shop_id" not in names:
-            return super().for_each(names, keys, sql, parameters)
+            text, values = make_for_each(names, keys, sql, parameters)
+            place = find_place(sql)
+            if place is None or place in names:
+                self._nodes.check_all()
+                return self._fetch(self._connection, text, values)
+            return self._fetch_on(self._nodes.map.node_of(plain(parameters[place])), text, values)
         shard_map, at = self._nodes.map, list(names).index("shop_id")
         by_node: dict[Node, dict[int, list[tuple[str | int, ...]]]] = {}
         for key in keys:

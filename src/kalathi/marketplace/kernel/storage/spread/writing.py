@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import Connection
@@ -26,14 +26,24 @@ from kalathi.marketplace.kernel.storage.group import GroupWriter, Outcomes
 from kalathi.marketplace.kernel.storage.postgres_forms import plain
 from kalathi.marketplace.kernel.storage.postgres_sending import find_refused, list_kept, send_guarded, send_inserts
 from kalathi.marketplace.kernel.storage.postgres_writing import MARKS_KEPT_MILLIS, LostError, PostgresWriter, is_lost
-from kalathi.marketplace.kernel.storage.spread.nodes import Node, NodeDownError, Nodes
+from kalathi.marketplace.kernel.storage.spread.nodes import NodeDownError, Nodes
+from kalathi.marketplace.kernel.storage.spread.shard_map import Node, ShardMap
 from kalathi.marketplace.kernel.storage.spread.statements import SpreadForms
 from kalathi.marketplace.kernel.storage.spread.tables import BY_COLUMN, ON_COORDINATOR
 
 # The lane of a change set: its node, or one of these.
 COORDINATOR: Final = "coordinator"
 SEVERAL: Final = "several"
-Lane = Node | str
+
+
+class Fenced(NamedTuple):
+    """The lane of results at a node: they have conditions on the coordinator, and must not hold up other sets when it
+    does not answer."""
+
+    node: Node
+
+
+Lane = Node | Fenced | str
 
 _FIRST_MARK: Final = "INSERT INTO node_marks (writer, mark, at) VALUES (%s, 0, %s) ON CONFLICT (writer) DO NOTHING"
 _MARK: Final = (
@@ -51,7 +61,7 @@ _UNCERTAIN: Final = ("08", "53", "57", "58", "XX")
 def choose_lane(changes: ChangeSet, node_of: Callable[[str], Node]) -> Lane:
     """Return the lane of a change set."""
     nodes: set[Node] = set()
-    of_coordinator = of_all = False
+    of_coordinator = is_fenced = of_all = False
     for part in _list_parts(changes):
         column = BY_COLUMN.get(part.table)
         if column is not None:
@@ -60,12 +70,30 @@ def choose_lane(changes: ChangeSet, node_of: Callable[[str], Node]) -> Lane:
             nodes.update(map(node_of, values or ()))
         elif part.table in ON_COORDINATOR:
             # A condition changes nothing, so it does not make a second node of the transaction.
+            is_fenced = True
             of_coordinator |= not isinstance(part, Holds)
         else:
             of_all = True
     if of_all or len(nodes) > 1 or (nodes and of_coordinator):
         return SEVERAL
-    return nodes.pop() if nodes else COORDINATOR
+    if not nodes:
+        return COORDINATOR
+    return Fenced(nodes.pop()) if is_fenced else nodes.pop()
+
+
+def list_nodes(changes: ChangeSet, shard_map: ShardMap) -> set[Node]:
+    """Return the nodes that must answer if a change set is to be written, with the coordinator."""
+    nodes: set[Node] = set()
+    for part in _list_parts(changes):
+        column = BY_COLUMN.get(part.table)
+        values = list_values(part, column) if column is not None else None
+        if values is not None:
+            nodes.update(map(shard_map.node_of, values))
+        elif part.table in ON_COORDINATOR:
+            nodes |= {shard_map.coordinator} if shard_map.coordinator else set()
+        else:
+            nodes.update(shard_map.nodes)
+    return nodes
 
 
 def list_values(part: Part, column: str) -> set[str] | None:
@@ -95,18 +123,27 @@ class NodeWriter(PostgresWriter):
         self._connect_bare = connect
         self._nodes = nodes
         self._lane = lane
+        self._own_node = lane if isinstance(lane, Node) else lane.node if isinstance(lane, Fenced) else None
         self._names: dict[Node, str] = {}
         self._present: set[str] = set()
         self._warnings = 0
 
     def write(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
-        """See PostgresWriter. Without a connection attempt if the node is known to be down."""
-        if isinstance(self._lane, Node) and self._nodes.is_down(self._lane):
-            return [NodeDownError(self._lane)] * len(sets)
-        outcomes = super().write(sets)
-        if any(isinstance(outcome, StorageError) for outcome in outcomes):
-            self._nodes.doubt()
+        """See PostgresWriter. Sets that need a node which is known to be down are refused without an attempt."""
+        outcomes: list[Exception | None] = [self._find_refusal(changes) for changes in sets]
+        possible = [place for place, refusal in enumerate(outcomes) if refusal is None]
+        if possible:
+            written = super().write([sets[place] for place in possible])
+            for place, outcome in zip(possible, written, strict=True):
+                outcomes[place] = outcome
+            if any(isinstance(outcome, StorageError) for outcome in written):
+                self._nodes.doubt()
         return outcomes
+
+    def _find_refusal(self, changes: ChangeSet) -> Exception | None:
+        nodes = {self._lane} if isinstance(self._lane, Node) else list_nodes(changes, self._nodes.map)
+        down = self._nodes.find_down(nodes)
+        return None if down is None else NodeDownError(down)
 
     def _write_group(self, connection: Connection[Any], group: Sequence[ChangeSet]) -> tuple[list[int], bool]:
         name = self._name_mark(connection, group)
@@ -153,7 +190,7 @@ class NodeWriter(PostgresWriter):
 
     def _name_mark(self, connection: Connection[Any], group: Sequence[ChangeSet]) -> str:
         """Return the name of our mark on a node of the group, whose row exists."""
-        node = self._lane if isinstance(self._lane, Node) else self._find_node(group)
+        node = self._own_node or self._find_node(group)
         name = self._names.get(node, "")
         if not name or self._nodes.map.node_of(name) != node:
             # Draw names until one is on the node. A name has a shard, as a shop has.
@@ -183,9 +220,11 @@ class NodeWriter(PostgresWriter):
         while True:
             try:
                 connection = self._connection = self._connect()
+                # A mark that was deleted for its age cannot be waited for, but the key of a new one can.
+                connection.execute(_FIRST_MARK, [transaction, real_millis()])
                 row = connection.execute(_MARKED, [transaction]).fetchone()
                 return row is not None and row[0] == self._mark
-            except psycopg.Error as error:
+            except (psycopg.Error, StorageError) as error:
                 self.close()
                 if time.monotonic() > ends_at:
                     raise StorageError(str(error)) from error
@@ -195,11 +234,18 @@ class NodeWriter(PostgresWriter):
 class Lanes:
     """The writers of a process: one for each node, one for the coordinator, and one for sets of several nodes."""
 
-    def __init__(self, nodes: Nodes, make: Callable[[PostgresWriter], GroupWriter], connect: Callable[[], Any]) -> None:
-        """`make` makes the group writer around a lane's writer; `connect` connects to the database."""
+    def __init__(
+        self,
+        nodes: Nodes,
+        make: Callable[[PostgresWriter], GroupWriter],
+        connect: Callable[[], Connection[Any]],
+        connect_coordinator: Callable[[], Connection[Any]],
+    ) -> None:
+        """`make` makes the group writer around a lane's writer; `connect` connects to the node that the URL names."""
         self._nodes = nodes
         self._make = make
         self._connect = connect
+        self._connect_coordinator = connect_coordinator
         self._lanes: dict[Lane, GroupWriter] = {}
         self._writers: list[PostgresWriter] = []
         self.is_closed = False
@@ -242,12 +288,13 @@ class Lanes:
         writer = self._lanes.get(lane)
         if writer is None:
             bare: PostgresWriter
-            if isinstance(lane, Node):
-                bare = NodeWriter(partial(self._nodes.connect, lane), self._nodes, lane)
+            if isinstance(lane, Node | Fenced):
+                node = lane if isinstance(lane, Node) else lane.node
+                bare = NodeWriter(partial(self._nodes.connect, node), self._nodes, lane)
             elif lane == SEVERAL:
                 bare = NodeWriter(self._connect, self._nodes, lane)
             else:
-                bare = PostgresWriter(self._nodes.connect_coordinator, SpreadForms())
+                bare = PostgresWriter(self._connect_coordinator, SpreadForms())
             self._writers.append(bare)
             writer = self._lanes[lane] = self._make(bare)
         return writer

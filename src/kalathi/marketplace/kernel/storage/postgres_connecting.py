@@ -1,0 +1,17 @@
+"""What every connection to PostgreSQL gets, so that a server or a process that vanishes is noticed on both sides."""
+
+from typing import Any, Final
+
+CONNECT_SECONDS: Final = 5
+# Notice a server that vanished without closing the connection within half a minute.
+KEEPALIVE: Final[dict[str, Any]] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+# On the server's side: a transaction of an unreachable process must not keep its rows locked.
+OF_EACH_CONNECTION: Final = (
+    "SET idle_in_transaction_session_timeout = 20000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;"
+    " SET tcp_keepalives_count = 3"
+)
