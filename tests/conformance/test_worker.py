@@ -10,7 +10,7 @@ import pytest
 from kalathi.marketplace.kernel import due
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.due import DueKind, DueRow
-from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.storage.database import Database, Query, T
 from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from kalathi.marketplace.worker.job_kinds import JobKind
@@ -284,6 +284,37 @@ async def test_results_of_a_place_that_is_away_hold_up_no_other_place(tmp_path: 
         while await _left(database):
             await asyncio.sleep(0.002)
     assert sorted(row.subject for row in gate.begun) == sorted({row.subject for row in gate.begun}), "once each"
+    worker.end()
+    await running
+    await worker.drain()
+    await database.close()
+
+
+class MovedShop(SqliteDatabase):
+    """A database of two places, in which a shop has moved away: its old rows can be read, and not written."""
+
+    def count_places(self) -> int:
+        return 2
+
+    async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
+        outcomes: list[Exception | None] = []
+        for changes in sets:
+            is_old = any(row[0] == "moved" for part in changes.guarded_many for row in part.rows)
+            outcomes += [ConditionFailedError()] if is_old else await super().commit_each([changes])
+        return outcomes
+
+
+async def test_the_old_row_of_a_moved_shop_is_not_run_again_and_again(tmp_path: Path) -> None:
+    database, time, gate = MovedShop(tmp_path / "kalathi.db"), FakeTime(), Gate()
+    gate.opened.set()
+    worker = Worker(database, BusinessClock(0, time), [gate.kind])
+    running = asyncio.create_task(worker.run())
+    await _plan(database, "m1", time, shop_id="moved")
+    await until(lambda: len(gate.begun) == 1)
+    for number in range(30):
+        await _plan(database, f"o{number}", time)
+        await until(lambda number=number: any(row.subject == f"o{number}" for row in gate.begun))  # type: ignore[misc]
+    assert sum(row.shop_id == "moved" for row in gate.begun) == 1
     worker.end()
     await running
     await worker.drain()

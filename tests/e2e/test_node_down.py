@@ -9,6 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert, StorageError
+from kalathi.marketplace.kernel.storage.opening import open_database
 from kalathi.marketplace.kernel.storage.spread.shard_map import load_shards
 from tests.clusters import CITUS, NodeProcess, list_servers, named
 from tests.databases import drop_postgres, fresh_postgres
@@ -72,6 +74,41 @@ async def test_a_node_that_is_down_stops_only_its_own_shops(way: str, database: 
         for code in [code for trader in traders for code in trader.accepted[::10]]:
             detail = await caller.operate("GET", f"/marketplace/orders/{code}")
             assert "accept" in [entry["event"] for entry in detail["timeline"]], code
+
+
+async def test_a_refused_write_is_not_on_disk_although_a_node_restarts(database: str) -> None:
+    opened = await open_database(database)
+    node = NodeProcess(named(list_servers(CITUS)[1], "postgres"))
+    written: list[str] = []
+    failed: list[str] = []
+    ends = asyncio.Event()
+
+    async def write(writer: int) -> None:
+        number = 0
+        while not ends.is_set():
+            shop_id = f"shop-{writer}-{(number := number + 1)}"
+            try:
+                await opened.commit(ChangeSet(Insert("shops", {"shop_id": shop_id, "version": 1, "document": b"{}"})))
+            except StorageError:
+                failed.append(shop_id)
+            else:
+                written.append(shop_id)
+            await asyncio.sleep(0.001)
+
+    writers = [asyncio.create_task(write(number)) for number in range(8)]
+    for _ in range(3):
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(node.kill)
+        await asyncio.to_thread(node.start)
+    await asyncio.sleep(3)
+    ends.set()
+    await asyncio.gather(*writers)
+    await opened.close()
+    with psycopg.connect(database) as connection:
+        present = {row[0] for row in connection.execute("SELECT shop_id FROM shops").fetchall()}
+    print(f"{len(written)} written, {len(failed)} refused")
+    assert set(written) <= present
+    assert not set(failed) & present
 
 
 def _take(traders: list[Trader]) -> Counter[int]:

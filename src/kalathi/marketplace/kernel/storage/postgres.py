@@ -22,7 +22,7 @@ from psycopg import Connection
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, NewJob, News, StorageError, Value
 from kalathi.marketplace.kernel.storage.database import Command, Database, Query, Row, T
 from kalathi.marketplace.kernel.storage.group import GroupWriter
-from kalathi.marketplace.kernel.storage.postgres_connecting import CONNECT_SECONDS, KEEPALIVE, OF_EACH_CONNECTION
+from kalathi.marketplace.kernel.storage.postgres_connecting import CONNECT_SECONDS, KEEPALIVE, set_up
 from kalathi.marketplace.kernel.storage.postgres_notifying import Notifier
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter, is_lost
 from kalathi.marketplace.kernel.storage.statements import positional
@@ -309,7 +309,7 @@ class PostgresDatabase(Database):
 
     def _connect_once(self) -> Connection:
         connection = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, **KEEPALIVE)
-        connection.execute(OF_EACH_CONNECTION)
+        set_up(connection)
         return connection
 
     def _connect_patiently(self) -> Connection:

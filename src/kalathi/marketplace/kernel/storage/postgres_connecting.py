@@ -2,6 +2,9 @@
 
 from typing import Any, Final
 
+import psycopg
+from psycopg import Connection
+
 CONNECT_SECONDS: Final = 5
 # Notice a server that vanished without closing the connection within half a minute.
 KEEPALIVE: Final[dict[str, Any]] = {
@@ -15,3 +18,12 @@ OF_EACH_CONNECTION: Final = (
     "SET idle_in_transaction_session_timeout = 20000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;"
     " SET tcp_keepalives_count = 3"
 )
+
+
+def set_up(connection: Connection[Any], settings: str = OF_EACH_CONNECTION) -> None:
+    """Run the settings of a new connection, or close it. Raises psycopg.Error."""
+    try:
+        connection.execute(settings.encode())
+    except psycopg.Error:
+        connection.close()
+        raise

@@ -13,6 +13,7 @@ from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.storage.database import T
 from kalathi.marketplace.kernel.storage.group import GroupWriter
 from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
+from kalathi.marketplace.kernel.storage.postgres_connecting import set_up
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter
 from kalathi.marketplace.kernel.storage.spread.nodes import OF_CITUS, NodeLostError, Nodes, OpenConnections
 from kalathi.marketplace.kernel.storage.spread.view import SpreadView
@@ -81,7 +82,7 @@ class SpreadDatabase(PostgresDatabase):
     def _connect_once(self) -> Connection[Any]:
         connection = super()._connect_once()
         self._entries.add(connection)
-        connection.execute(OF_CITUS)
+        set_up(connection, OF_CITUS)
         return connection
 
     def _connect_coordinator_patiently(self) -> Connection[Any]:

@@ -10,7 +10,6 @@ import os
 import socket
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -21,7 +20,7 @@ from psycopg import Connection
 
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.database import Row
-from kalathi.marketplace.kernel.storage.postgres_connecting import KEEPALIVE, OF_EACH_CONNECTION
+from kalathi.marketplace.kernel.storage.postgres_connecting import KEEPALIVE, OF_EACH_CONNECTION, set_up
 from kalathi.marketplace.kernel.storage.spread.shard_map import Node, ShardMap, load_shards
 
 _log = structlog.get_logger("kalathi.database")
@@ -58,12 +57,12 @@ class OpenConnections:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: weakref.WeakSet[Connection[Any]] = weakref.WeakSet()
+        self._open: list[Connection[Any]] = []
 
     def add(self, connection: Connection[Any]) -> None:
-        """Add a connection; one that is closed and forgotten leaves by itself."""
+        """Add a connection, and forget those that were closed."""
         with self._lock:
-            self._open.add(connection)
+            self._open = [*(one for one in self._open if not one.closed), connection]
 
     def cut(self) -> None:
         """Cut all of them. Threads that wait at one get an error at once, and close it."""
@@ -124,7 +123,7 @@ class _Watched:
             **KEEPALIVE,
         )
         self._open.add(connection)
-        connection.execute(f"{OF_EACH_CONNECTION}; {OF_CITUS}")
+        set_up(connection, f"{OF_EACH_CONNECTION}; {OF_CITUS}")
         return connection
 
     def own_connection(self) -> Connection[Any]:
