@@ -28,7 +28,7 @@ from kalathi.marketplace.kernel.storage.opening import open_database
 from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter
 from kalathi.marketplace.kernel.storage.schema import METADATA
-from kalathi.marketplace.kernel.storage.spread.nodes import Nodes
+from kalathi.marketplace.kernel.storage.spread.nodes import NodeDownError, Nodes
 from kalathi.marketplace.kernel.storage.spread.shard_map import Node, ShardMap
 from kalathi.marketplace.kernel.storage.spread.writing import NodeWriter
 from tests.databases import drop_postgres, emptied, empty_postgres, fresh_postgres, start_server
@@ -189,12 +189,14 @@ def test_a_warning_of_a_commit_makes_the_writer_look_for_its_mark(url: str) -> N
             " FOR EACH ROW EXECUTE FUNCTION warn()"
         )
     connected: list[psycopg.Connection] = []
+    nodes, refusals = OneNode(), [False, True, True, False]
 
     def connect() -> psycopg.Connection:
+        if refusals.pop(0):
+            raise NodeDownError(nodes.node)  # It restarts, and is back in a moment.
         connected.append(psycopg.connect(url, autocommit=True))
         return connected[-1]
 
-    nodes = OneNode()
     writer = NodeWriter(connect, cast(Nodes, nodes), nodes.node)
     refused = ChangeSet(Update("counters", {"name": "no such"}, {"value": 1}))
     outcomes = writer.write([ChangeSet(_counter("a")), refused])
