@@ -23,6 +23,7 @@ from kalathi.marketplace.kernel.storage.spread.tables import BY_COLUMN, ON_COORD
 from kalathi.marketplace.kernel.storage.spread.targets import DistributeError, is_spread
 from kalathi.marketplace.kernel.storage.statements import positional
 from kalathi.marketplace.shops.store import count_shops
+from tests.clusters import CITUS
 from tests.databases import drop_postgres, fresh_postgres, server_url
 from tests.statement_shapes import EXCEPTIONS, MADE_FROM_NAMES, StatementLog, find_unbound, normalise_spaces
 
@@ -107,6 +108,7 @@ def test_the_hash_of_texts_is_that_of_postgresql() -> None:
     assert [(text, hash_text(text)) for text, _ in rows] == rows
 
 
+@pytest.mark.skipif(bool(CITUS), reason="every database of this run is spread")
 def test_a_database_without_citus_is_not_spread_and_the_command_says_what_is_missing() -> None:
     url = fresh_postgres()
     with psycopg.connect(url) as connection:
