@@ -1,4 +1,4 @@
-"""Measure what spreading costs: the same work on a plain database and on a spread one, on equal cores.
+"""Measure the cost of spreading: the same work on a plain database and on a spread one, on equal cores.
 
     python benchmarks/spread_measure.py postgresql://postgres@127.0.0.1:5432/postgres
 

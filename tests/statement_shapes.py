@@ -150,7 +150,7 @@ def _is_read_by_a_test() -> bool:
 
 
 def describe_faults(statements: Iterable[str]) -> str:
-    """Return what is wrong with the statements, and what to do; empty if each names its shop or is an exception."""
+    """Return the faults of the statements and their remedies; empty if each names its shop or is an exception."""
     parts = []
     for sql in statements:
         unbound, refused = _find_faults(sql)

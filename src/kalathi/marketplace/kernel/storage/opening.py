@@ -72,7 +72,7 @@ def _is_spread(url: str) -> bool:
     """Whether the tables are spread over nodes. Raises DistributeError if only some are, StorageError."""
     import psycopg  # noqa: PLC0415  (only for PostgreSQL)
 
-    from kalathi.marketplace.kernel.storage.spread.targets import is_spread  # noqa: PLC0415  (the same)
+    from kalathi.marketplace.kernel.storage.spread.targets import is_spread  # noqa: PLC0415  (only for PostgreSQL)
 
     try:
         with psycopg.connect(url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""What every connection to PostgreSQL gets, so that a server or a process that vanishes is noticed on both sides."""
+"""The settings of every connection to PostgreSQL: both sides notice a server or a process that vanishes."""
 
 from typing import Any, Final
 

@@ -78,7 +78,7 @@ Progress = Callable[[TablePlan], None]
 
 
 def make_plan(url: str, shape: str) -> Plan:
-    """Return what `distribute` would do. `shape` is that of this version (migrating.py). Raises DistributeError,
+    """Return the plan of `distribute`. `shape` is that of this version (migrating.py). Raises DistributeError,
     psycopg.Error."""
     with closing(_connect(url)) as connection:
         return _plan(connection, shape)

@@ -148,7 +148,7 @@ class _Watched:
         self._readers.shutdown(wait=False)
 
     def close(self) -> None:
-        """End the threads, and close the connections. Nobody may use them any more."""
+        """End the threads, and close the connections. No other thread may use them any more."""
         self._ends.set()
         self._hurry.set()
         self._open.cut()

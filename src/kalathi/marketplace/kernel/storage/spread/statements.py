@@ -1,4 +1,4 @@
-"""The second forms of statements: what Citus cannot run as it is, or runs at a higher price (docs/decisions/0069).
+"""The second forms of statements that Citus cannot run as they are, or runs at a higher price (docs/decisions/0069).
 
 | statement | on one server | on several |
 |---|---|---|

@@ -17,7 +17,7 @@ SHAPE: Final = "alembic_version"
 
 
 class DistributeError(ValueError):
-    """This database cannot be spread or used now; the message says what to do first."""
+    """This database cannot be spread or used now; the message names the first step."""
 
 
 class Target(StrEnum):
