@@ -3,7 +3,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -29,24 +28,26 @@ class Result(NamedTuple):
     result: Any
 
 
+class Callbacks(NamedTuple):
+    """The worker's side of a recorder. `fence` returns the conditions under which results for these shops may be
+    written. `settled` is called for each result that was written; `outdated` for each that was refused because the row
+    or its shard has changed; `put_off` for a result that the database will never accept; `resumed` when a place can be
+    written again."""
+
+    fence: Fence
+    settled: Callable[[Result], None]
+    outdated: Callable[[Result], None]
+    put_off: Callable[[Result], Awaitable[None]]
+    resumed: Callable[[], None]
+
+
 class Recorder:
     """Writes results in the background, those of each place of the database by themselves
     (`Database.place_of`)."""
 
-    def __init__(
-        self,
-        database: Database,
-        fence: Fence,
-        settled: Callable[[Result], None],
-        outdated: Callable[[Result], None],
-        put_off: Callable[[Result], Awaitable[None]],
-        resumed: Callable[[], None],
-    ) -> None:
-        """`fence` returns the conditions under which results for these shops may be written. `settled` is called for
-        each result that was written; `outdated` for each that was refused because the row or its shard has changed;
-        `put_off` for a result that the database will never accept; `resumed` when a place can be written again."""
+    def __init__(self, database: Database, callbacks: Callbacks) -> None:
         self._database = database
-        self._make = partial(_PlaceRecorder, database, fence, settled, outdated, put_off, resumed)
+        self._callbacks = callbacks
         self._places: dict[str, _PlaceRecorder] = {}
 
     def add(self, result: Result) -> None:
@@ -54,7 +55,7 @@ class Recorder:
         place = self._database.place_of(result.row.shop_id)
         recorder = self._places.get(place)
         if recorder is None:
-            recorder = self._places[place] = self._make()
+            recorder = self._places[place] = _PlaceRecorder(self._database, self._callbacks)
         recorder.add(result)
 
     def is_stuck(self, shop_id: str) -> bool:
@@ -77,21 +78,9 @@ class _PlaceRecorder:
     """The results of one place. A result that the database cannot write now is kept, so that no job is run again only
     because the disk is full."""
 
-    def __init__(
-        self,
-        database: Database,
-        fence: Fence,
-        settled: Callable[[Result], None],
-        outdated: Callable[[Result], None],
-        put_off: Callable[[Result], Awaitable[None]],
-        resumed: Callable[[], None],
-    ) -> None:
+    def __init__(self, database: Database, callbacks: Callbacks) -> None:
         self._database = database
-        self._fence = fence
-        self._settled = settled
-        self._outdated = outdated
-        self._put_off = put_off
-        self._resumed = resumed
+        self._callbacks = callbacks
         self._results: list[Result] = []
         self._being_written: list[Result] = []
         self._writing: asyncio.Task[None] | None = None
@@ -126,7 +115,7 @@ class _PlaceRecorder:
                         failures += 1
                 if self.is_stuck:
                     self.is_stuck = False
-                    self._resumed()
+                    self._callbacks.resumed()
         finally:
             self._writing = None
 
@@ -144,14 +133,14 @@ class _PlaceRecorder:
             if isinstance(refusal, StorageError):
                 kept.append(result)
             elif refusal is None:
-                self._settled(result)
+                self._callbacks.settled(result)
             elif isinstance(refusal, ConditionFailedError):
                 log_outdated(result.row)
-                self._outdated(result)
+                self._callbacks.outdated(result)
             else:
                 # Repeated at once, the job would be repeated for ever.
                 _log.error("outcome_refused", kind=result.row.kind, subject=result.row.subject, error=str(refusal))
-                await self._put_off(result)
+                await self._callbacks.put_off(result)
         if kept and not self.is_stuck:
             _log.error("outcomes_not_written", count=len(kept), error=str(next(filter(None, refusals))))
         self._being_written = kept
@@ -164,7 +153,7 @@ class _PlaceRecorder:
 
     def _changes(self, results: list[Result]) -> ChangeSet:
         """Return one change set: the conditions of ownership, and the records of ended jobs by kind."""
-        changes = ChangeSet(*self._fence({result.row.shop_id for result in results}))
+        changes = ChangeSet(*self._callbacks.fence({result.row.shop_id for result in results}))
         for queue in {id(result.queue): result.queue for result in results}.values():
             record = queue.job_kind.record
             if record is not None:

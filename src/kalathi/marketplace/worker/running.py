@@ -19,7 +19,7 @@ from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.worker.job_kinds import Job, JobKind
 from kalathi.marketplace.worker.job_queue import JobQueue
 from kalathi.marketplace.worker.ownership import Ownership
-from kalathi.marketplace.worker.recording import Recorder, Result, log_outdated
+from kalathi.marketplace.worker.recording import Callbacks, Recorder, Result, log_outdated
 
 _log = structlog.get_logger("kalathi.worker")
 
@@ -80,14 +80,14 @@ class Worker:
         if database.is_shared and not is_alone:
             self._ownership = Ownership(database, real, self._change_shards, name)
             self._ownership.busy = self._list_busy
-        self._recorder = Recorder(
-            database,
-            lambda shops: self._ownership.fence(shops) if self._ownership else [],
-            self._settle,
-            self._note_outdated,
-            self._put_off,
-            self.wake,
+        callbacks = Callbacks(
+            fence=lambda shops: self._ownership.fence(shops) if self._ownership else [],
+            settled=self._settle,
+            outdated=self._note_outdated,
+            put_off=self._put_off,
+            resumed=self.wake,
         )
+        self._recorder = Recorder(database, callbacks)
         self._loop = asyncio.get_running_loop()
         self._awake = asyncio.Event()
         # Whether jobs of any shop may be due. If not, only shops are read that are known to have more jobs.
